@@ -1,0 +1,201 @@
+"""The order of stages, and how one is run: fingerprint, resume, units, record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from litdome.compute import default_workers, run_units
+from litdome.config import build_config
+from litdome.errors import UsageError
+from litdome.progress import Progress, ShouldStop, never, silent
+from litdome.stage import Stage, StageConfig, Unit
+from litdome.store.provenance import StageRecord, now, stage_fingerprint
+from litdome.store.session import Session
+
+State = Literal["missing", "partial", "stale", "done"]
+ORDER = ("ingest", "calibrate", "flow", "segment", "deflicker", "hdri", "align")
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """Where a session stands with one stage."""
+
+    name: str
+    state: State
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The part of a stage's work to do now: cameras (None: all) and a half-open range on its axis (None: all)."""
+
+    cameras: tuple[str, ...] | None = None
+    range: tuple[int, int] | None = None
+
+    def holds(self, unit: Unit) -> bool:
+        """Whether a unit belongs to the selection."""
+        if self.cameras is not None and unit.camera is not None and unit.camera not in self.cameras:
+            return False
+        return self.range is None or (unit.start < self.range[1] and unit.stop > self.range[0])
+
+
+def processing_stages() -> dict[str, Stage]:
+    """The stages after ingest, by name, in running order."""
+    from litdome.calib.stage import Calibrate
+    from litdome.preprocess.align import Align
+    from litdome.preprocess.deflicker import Deflicker
+    from litdome.preprocess.flow import Flow
+    from litdome.preprocess.hdri import Hdri
+    from litdome.preprocess.segment import Segment
+
+    stages: list[Stage] = [Calibrate(), Flow(), Segment(), Deflicker(), Hdri(), Align()]
+    return {stage.name: stage for stage in stages}
+
+
+def config_models() -> dict[str, type[StageConfig]]:
+    """The settings model of each stage, ingest included."""
+    from litdome.capture.ingest import Ingest
+
+    return {"ingest": Ingest.Config, **{name: stage.Config for name, stage in processing_stages().items()}}
+
+
+def wanted_fingerprint(session: Session, stage: Stage, config: StageConfig) -> str | None:
+    """The fingerprint that a finished run of ``stage`` would have now; None while an input is missing."""
+    inputs = {name: session.record(name) for name in stage.needs}
+    if any(record is None or not record.finished for record in inputs.values()):
+        return None
+    found = {name: record.fingerprint for name, record in inputs.items() if record is not None}
+    return stage_fingerprint(stage.name, stage.version, config.model_dump(mode="json"), found)
+
+
+def stage_status(session: Session, stage: Stage, config: StageConfig | None = None) -> StageStatus:
+    """Where ``session`` stands with ``stage``; with ``config`` None, measured against the settings it ran with."""
+    record = session.record(stage.name)
+    if record is None:
+        return StageStatus(stage.name, "missing", 0, 0)
+    done = session.done(stage.name)
+    used = config if config is not None else stage.Config.model_validate(record.config)
+    wanted = wanted_fingerprint(session, stage, used)
+    if stage.needs and record.fingerprint != wanted:
+        state: State = "stale"
+    else:
+        state = "done" if record.finished else "partial"
+    return StageStatus(stage.name, state, int(done.sum()), len(done))
+
+
+def run_stage(
+    session: Session,
+    stage: Stage,
+    config: StageConfig,
+    *,
+    inputs: Mapping[str, str] | None = None,
+    select: Selection = Selection(),  # noqa: B008 - frozen
+    workers: int | None = None,
+    progress: Progress = silent,
+    should_stop: ShouldStop = never,
+) -> StageRecord:
+    """Run what is missing of a stage; a finished run with the same fingerprint is left as it is.
+
+    Args:
+        session: Opened writable.
+        stage: What to run.
+        config: Its settings.
+        inputs: Fingerprints of the inputs; by default those of the records of ``stage.needs``.
+        select: The part to do now; the record stays unfinished while units remain.
+        workers: Threads; all cores by default.
+        progress, should_stop: Callbacks.
+
+    Returns:
+        The record; ``finished`` is empty when work remains.
+
+    Raises:
+        UsageError: A needed stage has not been run.
+    """
+    found = dict(inputs) if inputs is not None else _input_fingerprints(session, stage)
+    settings = config.model_dump(mode="json")
+    fingerprint = stage_fingerprint(stage.name, stage.version, settings, found)
+    record = session.record(stage.name)
+    same = record is not None and record.fingerprint == fingerprint
+    if record is not None and same and record.finished:
+        return record
+    if record is None or not same:
+        record = StageRecord(stage.name, stage.version, fingerprint, found, settings, started=now())
+        session.write_record(record)
+        _forget_done(session, stage.name)
+    units = stage.prepare(session, config)
+    done = _done_flags(session, stage.name, len(units))
+    pending = [i for i, unit in enumerate(units) if not done[i] and select.holds(unit)]
+    _run_pending(session, stage, config, units, pending, done, workers, progress, should_stop)
+    if done.all():
+        summary = stage.finish(session, config)
+        warnings = tuple(summary.pop("warnings", ()))
+        record = replace(record, finished=now(), summary=summary, warnings=warnings)
+        session.write_record(record)
+    return record
+
+
+def _run_pending(
+    session: Session,
+    stage: Stage,
+    config: StageConfig,
+    units: Sequence[Unit],
+    pending: Sequence[int],
+    done: npt.NDArray[np.bool_],
+    workers: int | None,
+    progress: Progress,
+    should_stop: ShouldStop,
+) -> None:
+    finished = 0
+    progress(stage.name, 0, len(pending))
+
+    def mark(index: int) -> None:
+        nonlocal finished
+        finished += 1
+        done[index] = True
+        session.array(f"steps/{stage.name}/done")[...] = done
+        progress(stage.name, finished, len(pending))
+
+    run_units(
+        lambda index: stage.run(session, config, units[index]),
+        pending,
+        workers=workers or default_workers(),
+        on_done=mark,
+        should_stop=should_stop,
+    )
+
+
+def _input_fingerprints(session: Session, stage: Stage) -> dict[str, str]:
+    found = {}
+    for name in stage.needs:
+        record = session.record(name)
+        if record is None or not record.finished:
+            verb = "has not been run" if record is None else "is unfinished"
+            raise UsageError(
+                f"{session.url}: {stage.name} needs {name}, which {verb}", hint=f"litdome {name} {session.url}"
+            )
+        found[name] = record.fingerprint
+    return found
+
+
+def _forget_done(session: Session, stage: str) -> None:
+    if session.has(f"steps/{stage}/done"):
+        done = session.array(f"steps/{stage}/done")
+        done[...] = np.zeros(done.shape, bool)
+
+
+def _done_flags(session: Session, stage: str, length: int) -> npt.NDArray[np.bool_]:
+    path = f"steps/{stage}/done"
+    if not session.has(path) or session.array(path).shape != (length,):
+        session.write_small(path, np.zeros(length, bool), ("unit",), description="which units are done")
+    return session.read(path)
+
+
+def config_for(stage: Stage, tables: Mapping[str, Any]) -> StageConfig:
+    """The settings of a stage from the settings tables."""
+    return build_config(stage.Config, stage.name, tables)
