@@ -68,7 +68,12 @@ def make_pairs(schedule: LightingSchedule, time_ns: npt.NDArray[np.int64]) -> Pa
     gap_ns = (time_ns[relit_frame] - time_ns[flat_frame]).astype(np.float64)
     span_ns = np.where(has_next, time_ns[next_frame] - time_ns[flat_frame], np.nan)
     return PairTable(
-        *(part.astype(np.int32) for part in (flat, relit, next_flat, flat_frame, relit_frame, next_frame)),
+        flat=flat.astype(np.int32),
+        relit=relit.astype(np.int32),
+        next_flat=next_flat.astype(np.int32),
+        flat_frame=flat_frame,
+        relit_frame=relit_frame,
+        next_flat_frame=next_frame.astype(np.int32),
         hdri=schedule.hdri[relit_frame].astype(np.int32),
         gap_ms=(gap_ns / 1e6).astype(np.float32),
         alpha=(gap_ns / span_ns).astype(np.float32),
