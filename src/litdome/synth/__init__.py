@@ -1,0 +1,1 @@
+"""A light stage that does not exist, with exact truth."""
