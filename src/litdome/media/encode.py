@@ -1,0 +1,93 @@
+"""Write H.264 video from RGB frames, tagged with the matrix and range that were used."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from litdome.errors import UsageError
+from litdome.media.planes import ColorRange, Matrix, planes_from_rgb
+
+COLORSPACE_TAGS = {"bt601": 6, "bt709": 1, "bt2020": 9}  # AVColorSpace
+PRIMARIES_TAGS = {"bt601": 6, "bt709": 1, "bt2020": 9}  # AVColorPrimaries
+TRANSFER_SRGB = 13
+RANGE_TAGS = {"limited": 1, "full": 2}
+
+
+class VideoWriter:
+    """Writes an .mp4 (H.264, yuv420p); the file appears under its name only when it is whole.
+
+    Args:
+        path: The file to write.
+        fps: Frames per second.
+        crf: x264's constant rate factor, 0 (lossless) to 51.
+        matrix, range: Of the YCbCr codes; written into the stream.
+
+    Example:
+        ``with VideoWriter(Path("out.mp4"), fps=25) as video: video.write(rgb)``
+    """
+
+    def __init__(
+        self, path: Path, *, fps: float, crf: int = 18, matrix: Matrix = "bt709", range: ColorRange = "limited"
+    ) -> None:
+        self.path = path
+        self.fps = Fraction(fps).limit_denominator(1001)
+        self.crf = crf
+        self.matrix: Matrix = matrix
+        self.range: ColorRange = range
+        self.count = 0
+        self._partial = path.with_name(path.name + ".partial")
+        self._container: Any = None
+        self._stream: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, rgb: npt.NDArray[np.uint8]) -> None:
+        """Append a frame, shape (y, x, 3), uint8; all of one, even size.
+
+        Raises:
+            UsageError: An odd size, or another size than the first frame's.
+        """
+        height, width = rgb.shape[:2]
+        if self._container is None:
+            self._open(width, height)
+        if (width, height) != (self._stream.width, self._stream.height):
+            raise UsageError(f"{self.path}: frame {self.count} is {width}x{height}, not as the first one")
+        luma, chroma = planes_from_rgb(rgb, matrix=self.matrix, range=self.range)
+        planar = np.concatenate([luma.reshape(-1), chroma.reshape(-1)]).reshape(height * 3 // 2, width)
+        frame = av.VideoFrame.from_ndarray(planar, format="yuv420p")
+        frame.pts = self.count
+        frame.colorspace, frame.color_range = COLORSPACE_TAGS[self.matrix], RANGE_TAGS[self.range]
+        self._container.mux(self._stream.encode(frame))
+        self.count += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._container is None:
+            return
+        if kind is None:
+            self._container.mux(self._stream.encode())
+        self._container.close()
+        if kind is None:
+            self._partial.replace(self.path)
+        else:
+            self._partial.unlink(missing_ok=True)
+
+    def _open(self, width: int, height: int) -> None:
+        if width % 2 or height % 2:
+            raise UsageError(f"{self.path}: {width}x{height} px; H.264 4:2:0 needs an even width and height")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._container = av.open(str(self._partial), "w", format="mp4")
+        self._stream = self._container.add_stream("libx264", rate=self.fps, options={"crf": str(self.crf)})
+        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+        context = self._stream.codec_context
+        context.colorspace, context.color_range = COLORSPACE_TAGS[self.matrix], RANGE_TAGS[self.range]
+        context.color_primaries, context.color_trc = PRIMARIES_TAGS[self.matrix], TRANSFER_SRGB

@@ -1,0 +1,66 @@
+"""High-dynamic-range pictures: Radiance .hdr through OpenCV, .exr through the OpenEXR package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from litdome.errors import InputError, UsageError
+
+Float32Array = npt.NDArray[np.float32]
+HDR_SUFFIXES = (".hdr", ".exr")
+
+
+def read_hdr(path: Path) -> Float32Array:
+    """Scene-linear RGB of an .hdr or .exr file.
+
+    Returns:
+        Shape (v, u, 3), float32 (a sun exceeds float16); values as in the file, NaN and infinity included.
+
+    Raises:
+        InputError: Missing, unreadable, or without R, G and B.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    picture = _read_exr(path) if path.suffix.lower() == ".exr" else _read_radiance(path)
+    return np.ascontiguousarray(picture, np.float32)
+
+
+def write_hdr(path: Path, picture: npt.NDArray[np.floating]) -> None:
+    """Write scene-linear RGB, shape (v, u, 3), as a float32 .exr.
+
+    Raises:
+        UsageError: The name does not end in .exr.
+    """
+    import OpenEXR
+
+    if path.suffix.lower() != ".exr":
+        raise UsageError(f"{path}: HDRIs are written as .exr only", hint=f"write to {path.with_suffix('.exr').name}")
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    pixels = np.ascontiguousarray(picture, np.float32)
+    with OpenEXR.File(header, {"RGB": pixels}) as file:
+        file.write(str(path))
+
+
+def _read_exr(path: Path) -> npt.NDArray[np.floating]:
+    import OpenEXR
+
+    try:
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            found = {name: np.array(channel.pixels) for name, channel in file.channels().items()}
+    except Exception as error:  # OpenEXR raises RuntimeError, ValueError and TypeError for broken files
+        raise InputError(f"{path}: not a readable EXR ({error})", hint="copy the file again") from error
+    names = ("R", "G", "B") if "R" in found else ("Y", "Y", "Y")
+    if not set(names) <= set(found):
+        raise InputError(f"{path}: channels {', '.join(sorted(found))}, but R, G and B are needed")
+    return np.stack([found[name] for name in names], axis=-1)
+
+
+def _read_radiance(path: Path) -> Float32Array:
+    picture = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    if picture is None or picture.dtype != np.float32:
+        raise InputError(f"{path}: not a readable Radiance HDR", hint="copy the file again, or give an .exr")
+    return np.asarray(picture[..., ::-1])

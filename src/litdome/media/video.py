@@ -1,0 +1,177 @@
+"""Video files as native planes, through PyAV; never through swscale where it would change a code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from litdome.errors import InputError
+from litdome.media.planes import Codes, PictureCodes
+
+MATRICES = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020"}  # AVColorSpace
+TRANSFERS = {1: "bt709", 6: "bt709", 8: "linear", 13: "srgb", 14: "bt709", 15: "bt709"}  # AVColorTransferCharacteristic
+UNSPECIFIED = 2
+FULL_RANGE = 2
+SUBSAMPLINGS = {(2, 2): "420", (1, 2): "422", (1, 1): "444"}
+PLANAR_TWINS = {"nv12": "yuv420p", "nv21": "yuv420p", "nv16": "yuv422p", "yuyv422": "yuv422p", "uyvy422": "yuv422p"}
+PLANAR_TWINS |= {"p010le": "yuv420p10le", "p210le": "yuv422p10le", "p016le": "yuv420p16le", "nv24": "yuv444p"}
+
+
+@dataclass(frozen=True)
+class VideoProbe:
+    """What the first picture and the stream say about a source.
+
+    Attributes:
+        width, height: Upright picture size, px.
+        frames: As the container claims; None if it does not.
+        fps: Frames per second; None for image folders.
+        pix_fmt: Format of the decoder, or of the image files.
+        subsampling: ``420``, ``422``, ``444``; ``rgb`` for an RGB source.
+        matrix, range: Of YCbCr codes; untagged reads as bt601 limited.
+        transfer: As tagged, else None.
+        bits: Bits of a code.
+        dtype: Of the codes.
+    """
+
+    width: int
+    height: int
+    frames: int | None
+    fps: float | None
+    pix_fmt: str
+    subsampling: str
+    matrix: str
+    range: str
+    transfer: str | None
+    bits: int
+    dtype: str
+
+
+def probe_video(path: Path) -> VideoProbe:
+    """Decode the first frame of a video and say what it is.
+
+    Raises:
+        InputError: Missing, not a video, without a decodable frame, or in a colour matrix that litdome does not know.
+    """
+    for stream, frame in _decode(path, threads=1):
+        codes = codes_of_frame(frame, path)
+        return _describe(path, stream, frame, codes)
+    raise InputError(f"{path}: not one frame can be decoded", hint="is the copy complete? play the file to check")
+
+
+def iter_planes(path: Path, *, threads: int = 1) -> Iterator[PictureCodes]:
+    """Decode a video frame by frame.
+
+    Args:
+        path: Anything that FFmpeg decodes.
+        threads: Decoder threads; 1 suits many cameras at a time.
+
+    Yields:
+        Native codes, upright; valid as long as they are kept.
+
+    Raises:
+        InputError: The file cannot be opened, or breaks off in the middle (names the frame).
+    """
+    for _, frame in _decode(path, threads=threads):
+        yield codes_of_frame(frame, path)
+
+
+def codes_of_frame(frame: Any, path: Path) -> PictureCodes:
+    """Native codes of a decoded PyAV frame, turned upright."""
+    if frame.format.name in PLANAR_TWINS:
+        frame = frame.reformat(format=PLANAR_TWINS[frame.format.name])
+    turns = round(frame.rotation / 90) % 4
+    planes = [_plane(frame, n) for n in range(len(frame.planes))]
+    if frame.format.name.startswith("gbr"):
+        rgb = np.stack([planes[2], planes[0], planes[1]], axis=-1)
+        return PictureCodes(rgb=_upright(_to_full_scale(rgb, frame.format.components[0].bits), turns))
+    if frame.format.name.startswith("gray"):
+        rgb = np.repeat(planes[0][..., None], 3, axis=2)
+        return PictureCodes(rgb=_upright(_to_full_scale(rgb, frame.format.components[0].bits), turns))
+    if frame.format.is_rgb or len(planes) < 3:
+        deep = max(component.bits for component in frame.format.components) > 8
+        return PictureCodes(rgb=_upright(frame.to_ndarray(format="rgb48le" if deep else "rgb24", threads=1), turns))
+    if turns % 2 and _subsampling(frame, path) == "422":
+        raise InputError(f"{path}: 4:2:2 video that is to be shown turned by 90 degrees", hint="export it upright")
+    return PictureCodes(luma=_upright(planes[0], turns), chroma=np.stack([_upright(p, turns) for p in planes[1:3]]))
+
+
+def _decode(path: Path, *, threads: int) -> Iterator[tuple[Any, Any]]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file", hint="check the camera's source in recording.toml")
+    count = 0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise InputError(f"{path}: no video stream in it")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = threads
+            for frame in container.decode(stream):
+                count += 1
+                yield stream, frame
+    except (av.FFmpegError, EOFError) as error:
+        reason = str(getattr(error, "strerror", None) or error)
+        where = f"breaks off after {count} frames" if count else "cannot be decoded"
+        raise InputError(f"{path}: {where} ({reason})", hint="copy the file again, or --skip-camera") from error
+
+
+def _describe(path: Path, stream: Any, frame: Any, codes: PictureCodes) -> VideoProbe:
+    width, height = codes.size
+    plane = codes.picture
+    full = int(frame.color_range) == FULL_RANGE or frame.format.name.startswith("yuvj")
+    bits = frame.format.components[0].bits if codes.luma is not None else plane.dtype.itemsize * 8
+    return VideoProbe(
+        width=width,
+        height=height,
+        frames=stream.frames or None,
+        fps=float(stream.average_rate) if stream.average_rate else None,
+        pix_fmt=frame.format.name,
+        subsampling="rgb" if codes.luma is None else _subsampling(frame, path),
+        matrix="bt601" if codes.luma is None else _matrix(int(frame.colorspace), path),
+        range="full" if full else "limited",
+        transfer=TRANSFERS.get(int(frame.color_trc)),
+        bits=bits,
+        dtype=plane.dtype.name,
+    )
+
+
+def _matrix(tag: int, path: Path) -> str:
+    if tag == UNSPECIFIED:
+        return "bt601"
+    if tag not in MATRICES:
+        raise InputError(
+            f"{path}: colour matrix {tag} (AVColorSpace) is none of bt601, bt709, bt2020", hint="re-tag or convert it"
+        )
+    return MATRICES[tag]
+
+
+def _subsampling(frame: Any, path: Path) -> str:
+    luma, chroma = frame.format.components[:2]
+    steps = (-(-luma.height // chroma.height), -(-luma.width // chroma.width))
+    if steps not in SUBSAMPLINGS:
+        raise InputError(f"{path}: pixel format {frame.format.name} is not supported", hint="convert it to yuv420p")
+    return SUBSAMPLINGS[steps]
+
+
+def _plane(frame: Any, index: int) -> Codes:
+    plane, component = frame.planes[index], frame.format.components[min(index, len(frame.format.components) - 1)]
+    dtype = np.dtype(np.uint8 if component.bits <= 8 else ">u2" if frame.format.name.endswith("be") else "<u2")
+    columns = plane.line_size // dtype.itemsize
+    rows = np.frombuffer(plane, dtype)[: columns * plane.height].reshape(plane.height, columns)
+    return rows[:, : plane.width].astype(dtype.newbyteorder("="), copy=False)
+
+
+def _to_full_scale(codes: Codes, bits: int) -> Codes:
+    """Codes of 9 to 15 bits repeated into 16, so that white stays white."""
+    if bits in (8, 16):
+        return codes
+    return (codes << (16 - bits)) | (codes >> (2 * bits - 16))
+
+
+def _upright(plane: Codes, turns: int) -> Codes:
+    return np.ascontiguousarray(np.rot90(plane, turns)) if turns else plane

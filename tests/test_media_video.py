@@ -1,0 +1,216 @@
+"""Pictures in and out: codes survive, colours are right, broken files are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from litdome.errors import InputError, UsageError
+from litdome.media.encode import VideoWriter
+from litdome.media.hdr import read_hdr, write_hdr
+from litdome.media.images import iter_source, probe_source, read_picture
+from litdome.media.planes import planes_from_rgb, rgb_from_planes
+from litdome.media.video import iter_planes, probe_video
+
+PATCHES = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [224, 172, 140]], np.uint8)
+
+
+def patches(size: int = 32) -> np.ndarray:
+    """Six flat squares side by side, RGB uint8."""
+    return np.repeat(np.repeat(PATCHES[None], size, 0), size, 1)
+
+
+def centres(rgb: np.ndarray, size: int = 32) -> np.ndarray:
+    return rgb[size // 2, size // 2 :: size].astype(float)
+
+
+def lossless(path: Path, frames: np.ndarray, pix_fmt: str, codec: str = "ffv1") -> Path:
+    """Write planes given as PyAV ndarrays of ``pix_fmt``, losslessly."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        first = av.VideoFrame.from_ndarray(frames[0], format=pix_fmt)
+        stream.width, stream.height, stream.pix_fmt = first.width, first.height, pix_fmt
+        for n, planes in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(planes, format=pix_fmt)
+            frame.pts = n
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("matrix", ["bt601", "bt709", "bt2020"])
+@pytest.mark.parametrize("range", ["limited", "full"])
+def test_written_video_is_tagged_and_reads_back_in_the_right_colours(tmp_path: Path, matrix: str, range: str) -> None:
+    path = tmp_path / "patches.mp4"
+    with VideoWriter(path, fps=25, crf=4, matrix=matrix, range=range) as video:
+        for _ in np.arange(3):
+            video.write(patches())
+    probe = probe_video(path)
+    assert (probe.matrix, probe.range, probe.bits, probe.subsampling) == (matrix, range, 8, "420")
+    assert (probe.width, probe.height, probe.frames, probe.fps) == (192, 32, 3, 25.0)
+    for codes in iter_planes(path):
+        rgb = rgb_from_planes(codes.luma, codes.chroma, matrix=matrix, range=range)
+        np.testing.assert_allclose(centres(rgb), PATCHES, atol=4)  # crf 4 plus 8-bit rounding
+
+
+def test_the_wrong_matrix_shows_as_a_colour_cast() -> None:
+    luma, chroma = planes_from_rgb(patches(), matrix="bt709")
+    wrong = rgb_from_planes(luma, chroma, matrix="bt601")
+    assert np.abs(centres(wrong) - PATCHES).max() > 15
+
+
+def test_black_and_white_follow_the_standard_codes() -> None:
+    luma = np.array([[16, 235]], np.uint8).repeat(2, 0)
+    chroma = np.full((2, 1, 1), 128, np.uint8)
+    assert rgb_from_planes(luma, chroma).reshape(-1, 3).tolist() == [[0] * 3, [255] * 3] * 2
+    assert rgb_from_planes(luma, chroma, range="full")[0].tolist() == [[16] * 3, [235] * 3]
+    ten = rgb_from_planes(luma.astype(np.uint16) * 4, chroma.astype(np.uint16) * 4, bits=10, dtype="float32")
+    np.testing.assert_allclose(ten[0], [[0] * 3, [1] * 3], atol=1e-6)
+
+
+def test_the_fast_path_is_within_one_code_of_the_formula() -> None:
+    rng = np.random.default_rng(0)
+    luma, chroma = rng.integers(16, 256, (64, 64), np.uint8), rng.integers(0, 256, (2, 32, 32), np.uint8)
+    fast = rgb_from_planes(luma, chroma).astype(int)
+    exact = rgb_from_planes(luma, chroma, dtype="float32") * 255
+    assert np.abs(fast - exact).max() <= 1
+
+
+@pytest.mark.parametrize("subsampling", ["420", "422", "444"])
+@pytest.mark.parametrize("chroma_filter", ["nearest", "linear"])
+def test_a_region_equals_the_same_cut_of_the_whole(subsampling: str, chroma_filter: str) -> None:
+    rng = np.random.default_rng(1)
+    luma = rng.integers(16, 236, (40, 60), np.uint8)
+    shape = {"420": (2, 20, 30), "422": (2, 40, 30), "444": (2, 40, 60)}[subsampling]
+    settings = {"subsampling": subsampling, "matrix": "bt709", "chroma_filter": chroma_filter}
+    chroma = rng.integers(16, 240, shape, np.uint8)
+    whole = rgb_from_planes(luma, chroma, **settings)
+    for x0, y0, x1, y1 in [(0, 0, 60, 40), (7, 3, 22, 31), (13, 8, 60, 39), (1, 1, 2, 2)]:
+        cut = rgb_from_planes(luma, chroma, region=(x0, y0, x1, y1), **settings)
+        np.testing.assert_array_equal(cut, whole[y0:y1, x0:x1])
+
+
+@pytest.mark.parametrize(("pix_fmt", "top", "dtype"), [("yuv420p", 255, np.uint8), ("yuv420p10le", 1023, np.uint16)])
+def test_planes_arrive_code_for_code(tmp_path: Path, pix_fmt: str, top: int, dtype: type) -> None:
+    rng = np.random.default_rng(2)
+    planar = rng.integers(0, top + 1, (4, 48, 36)).astype(dtype)  # 32 rows of luma, 16 of chroma
+    path = lossless(tmp_path / "noise.mkv", planar, pix_fmt)
+    probe = probe_video(path)
+    assert (probe.bits, probe.dtype, probe.matrix) == (10 if top > 255 else 8, np.dtype(dtype).name, "bt601")
+    found = list(iter_planes(path, threads=2))
+    assert len(found) == 4
+    for codes, given in zip(found, planar, strict=True):
+        np.testing.assert_array_equal(codes.luma, given[:32])
+        np.testing.assert_array_equal(codes.chroma.reshape(-1), given[32:].reshape(-1))
+
+
+def test_an_rgb_video_stays_rgb(tmp_path: Path) -> None:
+    frames = np.random.default_rng(3).integers(0, 256, (2, 16, 24, 3), np.uint8)
+    path = lossless(tmp_path / "rgb.mkv", frames, "rgb24", codec="png")
+    assert probe_video(path).subsampling == "rgb"
+    found = np.stack([codes.rgb for codes in iter_planes(path)])
+    np.testing.assert_array_equal(found, frames)
+
+
+def test_an_untagged_real_video_reads_as_opencv_reads_it(real_walk: Path) -> None:
+    path = real_walk / "cameras/c01.mp4"
+    codes = next(iter_planes(path))
+    theirs = cv2.VideoCapture(str(path)).read()[1][..., ::-1]
+
+    def distance(matrix: str) -> float:
+        ours = rgb_from_planes(codes.luma, codes.chroma, matrix=matrix)
+        return float(np.abs(ours.astype(int) - theirs).mean())
+
+    assert distance("bt601") < 1.3  # swscale's default path is about one code too dark
+    assert distance("bt709") > 1.15 * distance("bt601")  # the picture is nearly grey, so it shows little
+
+
+def test_a_video_to_be_shown_turned_comes_upright_as_opencv_shows_it(tmp_path: Path) -> None:
+    path = tmp_path / "turned.mp4"
+    ramp = np.zeros((32, 48, 3), np.uint8)
+    ramp[:16, :16, 0], ramp[16:, :16, 1], ramp[:16, 32:, 2] = 200, 200, 200
+    with VideoWriter(path, fps=25, crf=4) as video:
+        video.write(ramp)
+    raw = bytearray(path.read_bytes())
+    track = raw.index(b"tkhd") + 4 + 40
+    quarter = [0, 1, 0, -1, 0, 0, 0, 0, 1]  # a quarter turn, as phones write it
+    fixed = [value << (30 if n % 3 == 2 else 16) for n, value in enumerate(quarter)]
+    raw[track : track + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in fixed)
+    path.write_bytes(raw)
+    codes = next(iter_planes(path))
+    assert codes.size == (32, 48) == (probe_video(path).width, probe_video(path).height)
+    theirs = cv2.VideoCapture(str(path)).read()[1][..., ::-1]
+    ours = rgb_from_planes(codes.luma, codes.chroma, matrix="bt709")
+    assert np.abs(ours.astype(int) - theirs).mean() < 10  # a wrong turn differs by tens
+
+
+def test_broken_files_are_named(tmp_path: Path, real_walk: Path) -> None:
+    missing, text, cut, sound = (tmp_path / name for name in ("a.mp4", "b.mp4", "c.mp4", "d.wav"))
+    text.write_text("not a video")
+    cut.write_bytes((real_walk / "cameras/c01.mp4").read_bytes()[:20000])
+    with av.open(str(sound), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), layout="mono")
+        samples.rate = 8000
+        container.mux(stream.encode(samples))
+    for path in (missing, text, cut, sound):
+        with pytest.raises(InputError, match=path.name) as caught:
+            probe_video(path)
+        assert caught.value.exit_code == 4
+
+
+def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    with pytest.raises(RuntimeError, match="stop"), VideoWriter(path, fps=25) as video:
+        video.write(patches())
+        raise RuntimeError("stop")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UsageError, match="31x32"), VideoWriter(path, fps=25) as video:
+        video.write(patches()[:, :31])
+
+
+@pytest.mark.parametrize(("suffix", "dtype"), [(".png", np.uint8), (".png", np.uint16), (".tif", np.uint16)])
+def test_picture_folders_keep_every_code(tmp_path: Path, suffix: str, dtype: type) -> None:
+    rgb = np.random.default_rng(4).integers(0, np.iinfo(dtype).max + 1, (3, 20, 30, 3)).astype(dtype)
+    for n, picture in enumerate(rgb):
+        cv2.imwrite(str(tmp_path / f"{n:06d}{suffix}"), picture[..., ::-1])
+    (tmp_path / "notes.txt").write_text("not a picture")
+    probe = probe_source(tmp_path)
+    assert (probe.width, probe.height, probe.frames, probe.dtype) == (30, 20, 3, np.dtype(dtype).name)
+    found = np.stack([codes.rgb for codes in iter_source(tmp_path)])
+    np.testing.assert_array_equal(found, rgb)
+
+
+def test_ten_bit_dpx_fills_sixteen_bits(tmp_path: Path) -> None:
+    path = tmp_path / "000000.dpx"
+    ten = np.array([[[0, 512, 1023]] * 16] * 16, np.uint16)
+    with av.open(str(path), "w", format="image2") as container:
+        stream = container.add_stream("dpx", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "gbrp10le"
+        frame = av.VideoFrame(16, 16, "gbrp10le")
+        for plane, channel in zip(frame.planes, (1, 2, 0), strict=True):
+            rows = np.zeros((16, plane.line_size // 2), np.uint16)
+            rows[:, :16] = ten[..., channel]
+            plane.update(rows.tobytes())
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert read_picture(path)[3, 3].tolist() == [0, 512 * 64 + 512 // 16, 65535]
+
+
+def test_hdr_files_keep_a_sun_beyond_half_floats(tmp_path: Path, real_walk: Path) -> None:
+    puresky = read_hdr(real_walk / "hdris/autumn_field_puresky_1k.hdr")
+    assert puresky.shape == (512, 1024, 3) and puresky.dtype == np.float32
+    assert puresky.max() == pytest.approx(123904)  # the figure in the data's README
+    write_hdr(tmp_path / "copy.exr", puresky)
+    np.testing.assert_array_equal(read_hdr(tmp_path / "copy.exr"), puresky)
+    sunset = read_hdr(real_walk / "hdris/venice_sunset_1k.exr")
+    assert sunset.shape == (512, 1024, 3) and np.isfinite(sunset).all()
+    (tmp_path / "bad.exr").write_bytes(b"nothing")
+    (tmp_path / "bad.hdr").write_bytes(b"nothing")
+    for name in ("bad.exr", "bad.hdr", "missing.exr"):
+        with pytest.raises(InputError, match=name):
+            read_hdr(tmp_path / name)
