@@ -110,7 +110,7 @@ def test_planes_arrive_code_for_code(tmp_path: Path, pix_fmt: str, top: int, dty
 
 def test_an_rgb_video_stays_rgb(tmp_path: Path) -> None:
     frames = np.random.default_rng(3).integers(0, 256, (2, 16, 24, 3), np.uint8)
-    path = lossless(tmp_path / "rgb.mkv", frames, "rgb24", codec="png")
+    path = lossless(tmp_path / "rgb.mov", frames, "rgb24", codec="png")
     assert probe_video(path).subsampling == "rgb"
     found = np.stack([codes.rgb for codes in iter_planes(path)])
     np.testing.assert_array_equal(found, frames)
