@@ -58,7 +58,7 @@ def make_array(
     chunk: tuple[int, ...] | None,
     fill: float,
     attrs: Mapping[str, Any],
-) -> zarr.Array:
+) -> zarr.Array[Any]:
     """Create an array with zstd-1 chunks, ``shard`` of them along axis 0 in one file (None: no shards).
 
     An array that is there with the same shape, dtype and chunks is kept with its values; any other is replaced.

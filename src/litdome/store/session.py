@@ -32,7 +32,7 @@ class Session:
         self.url = url
         self.root = root
         self.writable = writable
-        self._arrays: dict[str, zarr.Array] = {}
+        self._arrays: dict[str, zarr.Array[Any]] = {}
 
     @classmethod
     def new(cls, url: str, attrs: Mapping[str, Any]) -> Session:
@@ -284,7 +284,7 @@ class Session:
         """Whether an array or group is at ``path``."""
         return path in self._arrays or path in self.root
 
-    def array(self, path: str) -> zarr.Array:
+    def array(self, path: str) -> zarr.Array[Any]:
         """The Zarr array at ``path``.
 
         Raises:
@@ -314,7 +314,7 @@ class Session:
         description: str = "",
         fill: float = 0,
         attrs: Mapping[str, Any] | None = None,
-    ) -> zarr.Array:
+    ) -> zarr.Array[Any]:
         """Make an array, or keep the one that is there when it is the same; ``shard`` counts along axis 0."""
         self._need_writable()
         described = {"unit": unit, "description": description, **(attrs or {})}
@@ -350,8 +350,10 @@ class Session:
     ) -> None:
         """Make a small array in one chunk and write it."""
         values = np.asarray(values)
-        kept = {"unit": unit, "description": description, "attrs": attrs}
-        self.create(path, values.shape, values.dtype, dims, shard=None, chunk=values.shape, **kept)
+        shape = values.shape
+        self.create(
+            path, shape, values.dtype, dims, shard=None, chunk=shape, unit=unit, description=description, attrs=attrs
+        )
         if values.size:
             self.array(path)[...] = values
         for name in ("cameras", "schedule", "pairs", "_present"):
@@ -360,7 +362,7 @@ class Session:
     def set_attrs(self, path: str, **attrs: Any) -> None:
         """Add attributes to the array or group at ``path`` ('' is the session itself)."""
         self._need_writable()
-        target = self.root if not path else cast(zarr.Array, self.root[path])
+        target = self.root if not path else cast("zarr.Array[Any]", self.root[path])
         target.attrs.update(attrs)
         self._arrays.pop(path, None)
 
@@ -374,6 +376,12 @@ class Session:
         """How a stage was last run, or None."""
         group = self.root.get(f"steps/{stage}")
         return StageRecord.from_attrs(cast(Mapping[str, Any], group.attrs)) if isinstance(group, zarr.Group) else None
+
+    def records(self) -> tuple[StageRecord, ...]:
+        """The records of all stages that were run, by name."""
+        steps = self.root.get("steps")
+        names = sorted(steps.group_keys()) if isinstance(steps, zarr.Group) else []
+        return tuple(record for name in names if (record := self.record(name)) is not None)
 
     def write_record(self, record: StageRecord) -> None:
         """Store how a stage is being run."""
@@ -399,5 +407,5 @@ def _as_dtype(picture: Array, dtype: str) -> Array:
         return _as_float(picture)
     if np.issubdtype(picture.dtype, np.floating):
         top = np.iinfo(np.dtype(dtype)).max
-        return cast(Array, (np.clip(picture, 0, 1) * top + 0.5).astype(dtype))
+        return np.asarray(np.clip(picture, 0, 1) * top + 0.5).astype(dtype)
     return (picture >> 8).astype(np.uint8) if dtype == "uint8" else picture.astype(np.uint16) * 257

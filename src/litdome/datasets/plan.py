@@ -1,0 +1,136 @@
+"""Plan a dataset: freeze the spec, select pairs, split them, frame the cameras. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from litdome.datasets.framing import Framing, frame_camera
+from litdome.datasets.spec import DatasetSpec, DecisionCopy, SessionRef
+from litdome.datasets.splits import LEFT_OUT, hold_out, pair_reach, sample_split, split_pairs
+from litdome.errors import UsageError
+from litdome.store.decisions import effective_keep, read_decisions
+from litdome.store.provenance import digest
+from litdome.store.session import Session
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of the dataset."""
+
+    session: int
+    camera: int
+    pair: int
+    hdri: int
+    split: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be baked from one session."""
+
+    name: str
+    session: Session
+    pairs: tuple[int, ...]
+    samples: tuple[Sample, ...]
+    left_out: int
+    framings: Mapping[str, Framing]
+    has_compensated: bool
+
+    def keeps(self, camera: str) -> frozenset[int]:
+        """Pairs of one camera that are samples."""
+        index = self.session.cameras.index(camera)
+        return frozenset(sample.pair for sample in self.samples if sample.camera == index)
+
+
+def freeze_spec(sessions: Sequence[Session], spec: DatasetSpec) -> DatasetSpec:
+    """``spec`` with the sessions' fingerprints and the decisions as they stand now."""
+    refs, copies = [], []
+    names = session_names([session.url for session in sessions])
+    for name, session in zip(names, sessions, strict=True):
+        refs.append(SessionRef(path=session.url, name=name, fingerprint=session_fingerprint(session)))
+        for decision in read_decisions(session.url):
+            copies.append(DecisionCopy(session=name, **asdict(decision)))
+    return spec.model_copy(update={"sessions": tuple(refs), "decisions": tuple(copies)})
+
+
+def session_names(urls: Sequence[str]) -> list[str]:
+    """Names inside a dataset: the stores' stems, numbered where two are the same."""
+    stems = [url.rstrip("/").rsplit("/", 1)[-1].removesuffix(".zarr") for url in urls]
+    return [stem if stems.count(stem) == 1 else f"{stem}-{i}" for i, stem in enumerate(stems)]
+
+
+def session_fingerprint(session: Session) -> str:
+    """One fingerprint over the records of all stages that a dataset can read."""
+    return digest({record.stage: record.fingerprint for record in session.records()})
+
+
+def plan_session(index: int, name: str, session: Session, spec: DatasetSpec) -> Plan:
+    """Select, split and frame one session."""
+    rig, pairs = session.rig, session.pairs
+    if not session.has(f"cameras/{session.cameras[0]}/relit/mask_raw"):
+        raise UsageError(f"{session.url}: a dataset needs masks", hint=f"litdome segment {session.url}")
+    usable = usable_pairs(session, spec)
+    held = hold_out(
+        spec.splits,
+        light_groups=light_groups(session),
+        pair_count=len(pairs),
+        body_cameras=[camera.id for camera in rig.cameras if camera.role == "body"],
+    )
+    last = np.where(pairs.next_flat_frame >= 0, pairs.next_flat_frame, pairs.relit_frame)
+    names = split_pairs(pairs.hdri, *pair_reach(pairs.flat_frame, last, window_pairs(session)), held)
+    samples = [
+        Sample(index, c, int(p), int(pairs.hdri[p]), sample_split(names[p], id in held.cameras))
+        for c, id in enumerate(session.cameras)
+        for p in np.flatnonzero(usable[c])
+    ]
+    left_out = sum(sample.split == LEFT_OUT for sample in samples)
+    samples = [sample for sample in samples if sample.split != LEFT_OUT]
+    chosen = tuple(sorted({sample.pair for sample in samples}))
+    framings = {camera.id: frame_camera(session, camera, chosen, spec) for camera in rig.cameras}
+    compensated = all(session.has(f"compensated/{id}") for id in session.cameras)
+    return Plan(name, session, chosen, tuple(samples), left_out, framings, compensated)
+
+
+def usable_pairs(session: Session, spec: DatasetSpec) -> npt.NDArray[np.bool_]:
+    """Which (camera, pair) may be samples: recorded, selected, and kept by scores and decisions."""
+    count = len(session.pairs)
+    recorded = np.array([[session.has_pair(id, p) for p in range(count)] for id in session.cameras], bool)
+    recorded = recorded.reshape(len(session.cameras), count)
+    usable = recorded.copy()
+    if spec.select.filter == "keep" and session.has("quality/keep"):
+        usable &= session.read("quality/keep")
+    usable = np.asarray(effective_keep(usable, session.cameras, read_decisions(session.url)) & recorded)
+    if spec.select.cameras is not None:
+        usable &= np.isin(session.cameras, spec.select.cameras)[:, None]
+    if spec.select.pairs is not None:
+        start, stop = spec.select.pairs
+        usable[:, :start] = False
+        usable[:, stop:] = False
+    return usable
+
+
+def window_pairs(session: Session) -> int:
+    """The widest window, in pairs, through which a pair's arrays read their neighbours."""
+    record = session.record("deflicker")
+    return int(record.config.get("window_pairs", 1)) if record is not None else 1
+
+
+def light_groups(session: Session) -> list[str]:
+    """Content group of each HDRI entry: maps that differ by rotation about +y, gain or name only share one.
+
+    A rotation about +y keeps the mean of every row; rows relative to their mean are compared within 1 %.
+    """
+    groups: list[str] = []
+    profiles: list[npt.NDArray[np.floating[Any]]] = []
+    for i, entry in enumerate(session.hdri_names):
+        rows = session.read_hdri(i).mean(axis=1, dtype=np.float64)
+        profile = rows / max(rows.mean(), 1e-12)
+        same = [j for j, p in enumerate(profiles) if p.shape == profile.shape and np.allclose(p, profile, rtol=0.01)]
+        groups.append(groups[same[0]] if same else entry)
+        profiles.append(profile)
+    return groups

@@ -1,0 +1,85 @@
+"""DatasetSpec: what a frozen dataset selects, at which size, and what it holds out."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from litdome.store.provenance import digest
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SessionRef(_Table):
+    """One session of the dataset."""
+
+    path: str = Field(description="Path or URL of the session")
+    name: str = Field(description="Name inside the dataset")
+    fingerprint: str = Field("", description="Fingerprint of the session's records when the dataset was built")
+
+
+class Select(_Table):
+    """Which samples may enter."""
+
+    cameras: tuple[str, ...] | None = Field(None, description="Camera ids; all by default")
+    pairs: tuple[int, int] | None = Field(None, description="Half-open range of pairs; all by default")
+    filter: Literal["keep", "all"] = Field(
+        "keep", description="keep: what align and the curator keep; all: every pair that was recorded"
+    )
+
+
+class Size(_Table):
+    """Size of the baked pictures."""
+
+    height: int = Field(704, ge=16, multiple_of=16, description="Rows, px")
+    width: int = Field(1280, ge=16, multiple_of=16, description="Columns, px")
+    fit: Literal["person", "full"] = Field(
+        "person", description="person: the mask union plus 10 %, scaled and centred; full: the whole picture"
+    )
+
+
+class Splits(_Table):
+    """What is held out. Our fractions: the paper's are not known."""
+
+    seed: int = Field(0, description="Draws the held-out lights and cameras")
+    lights: float | tuple[str, ...] = Field(0.1, description="Share of the HDRIs, or their names; 0 holds none out")
+    motion_from: float | int | None = Field(
+        0.8, description="First held-out pair: a share of the take (float) or a pair number; none: no held-out motion"
+    )
+    cameras: float | tuple[str, ...] = Field(
+        0.1,
+        description="Share of the body cameras, or their ids; 0 (or fewer than 3 cameras) holds none out",
+    )
+
+
+class DecisionCopy(_Table):
+    """A curator's decision as it stood when the dataset was built."""
+
+    session: str
+    action: Literal["keep", "drop"]
+    cameras: tuple[str, ...] | None
+    pairs: tuple[tuple[int, int], ...]
+    reason: str
+    author: str
+    time: str
+
+
+class DatasetSpec(_Table):
+    """Everything that decides a dataset's arrays; the same spec gives the same arrays, byte for byte."""
+
+    sessions: tuple[SessionRef, ...] = ()
+    select: Select = Select()
+    size: Size = Size()
+    splits: Splits = Splits()
+    decisions: tuple[DecisionCopy, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the spec; sessions count by name and fingerprint, not by path."""
+        plain: dict[str, Any] = self.model_dump(mode="json")
+        for session in plain["sessions"]:
+            del session["path"]
+        return digest(plain)

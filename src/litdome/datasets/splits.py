@@ -1,0 +1,125 @@
+"""Splits: train holds no held-out factor; tests are named by exactly what is held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from litdome.datasets.spec import Splits
+from litdome.errors import ConfigError
+
+LEFT_OUT = ""
+GUARD_BUDGET = 0.25  # test pairs amid the training motion may cost this share of the training pairs
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What one session holds out."""
+
+    lights: frozenset[int]
+    motion_from: int
+    cameras: frozenset[str]
+
+
+def held_out_names(wanted: float | tuple[str, ...], names: Sequence[str], seed: int, minimum: int) -> frozenset[str]:
+    """Named ones, or max(1, round(share * n)) drawn by ``seed`` when there are at least ``minimum``; none for 0.
+
+    Raises:
+        ConfigError: A name that is not there.
+    """
+    if isinstance(wanted, tuple):
+        unknown = sorted(set(wanted) - set(names))
+        if unknown:
+            raise ConfigError(f"splits: {unknown[0]} is not there", hint=f"there are: {', '.join(names)}")
+        return frozenset(wanted)
+    if wanted == 0 or len(names) < minimum:
+        return frozenset()
+    count = max(1, round(wanted * len(names)))
+    order = np.random.default_rng(seed).permutation(len(names))
+    return frozenset(np.array(sorted(names))[order[:count]].tolist())
+
+
+def hold_out(splits: Splits, *, light_groups: Sequence[str], pair_count: int, body_cameras: Sequence[str]) -> HeldOut:
+    """What a session holds out.
+
+    Args:
+        splits: The rule.
+        light_groups: Content group of each HDRI entry (rotations and gains of one map share a group).
+        pair_count: Pairs of the session.
+        body_cameras: Ids of the cameras with role body.
+    """
+    groups = held_out_names(splits.lights, sorted(set(light_groups)), splits.seed, 2)
+    lights = frozenset(i for i, group in enumerate(light_groups) if group in groups)
+    first = splits.motion_from
+    motion_from = pair_count if first is None else round(first * pair_count) if isinstance(first, float) else first
+    return HeldOut(lights, motion_from, held_out_names(splits.cameras, body_cameras, splits.seed, 3))
+
+
+def pair_reach(
+    flat_frame: npt.NDArray[np.int32],
+    last_frame: npt.NDArray[np.int32],
+    window_pairs: int,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """First and last rig frame that each pair reads through a window of ``window_pairs`` pairs (odd), each (pair,)."""
+    n, half = len(flat_frame), window_pairs // 2
+    index = np.arange(n)
+    return flat_frame[np.maximum(index - half, 0)], last_frame[np.minimum(index + half, n - 1)]
+
+
+def split_pairs(
+    hdri: npt.NDArray[np.int32],
+    first: npt.NDArray[np.int32],
+    last: npt.NDArray[np.int32],
+    held: HeldOut,
+) -> list[str]:
+    """The factors held out by each pair (cameras aside), or None-like ``LEFT_OUT`` for the pairs that may not be used.
+
+    Train and test share no recorded frame: a training pair that reaches a frame of a test pair is left out. Held-out
+    light amid the training motion would cost a guard gap on both sides of each of its pairs; such pairs are admitted
+    cheapest first while together they cost at most a quarter of the training pairs (the first always), the rest is
+    left out.
+
+    Args:
+        hdri: Entry of each pair, shape (pair,).
+        first, last: What each pair reads (`pair_reach`).
+        held: What is held out.
+
+    Returns:
+        ``train``, ``light``, ``motion``, ``light_motion`` or ``LEFT_OUT`` for each pair.
+    """
+    n = len(hdri)
+    light = np.isin(hdri, sorted(held.lights))
+    motion = np.arange(n) >= held.motion_from
+    meets = (first[:, None] <= last[None]) & (first[None] <= last[:, None])
+    train = ~light & ~motion & ~meets[:, motion].any(axis=1)
+    candidates = np.flatnonzero(light & ~motion)
+    budget = GUARD_BUDGET * train.sum()
+    admitted: list[int] = []
+    lost = np.zeros(n, bool)
+    for pair in sorted(candidates, key=lambda i: (int((meets[i] & train).sum()), int(i))):
+        cost = int(((meets[pair] | lost) & train).sum())
+        if not admitted or cost <= budget:
+            admitted.append(int(pair))
+            lost |= meets[pair]
+    train &= ~lost
+    names = [LEFT_OUT] * n
+    for i in range(n):
+        if motion[i]:
+            names[i] = "light_motion" if light[i] else "motion"
+        elif train[i]:
+            names[i] = "train"
+    for i in admitted:
+        names[i] = "light"
+    return names
+
+
+def sample_split(pair_split: str, camera_held_out: bool) -> str:
+    """Split of a sample, in the order light, motion, camera: ``train``, ``test_light_motion_camera``, ..."""
+    if pair_split == LEFT_OUT:
+        return LEFT_OUT
+    factors = [] if pair_split == "train" else [pair_split]
+    factors += ["camera"] if camera_held_out else []
+    return "test_" + "_".join(factors) if factors else "train"

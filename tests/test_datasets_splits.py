@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from litdome.datasets.spec import Splits
+from litdome.datasets.splits import LEFT_OUT, HeldOut, hold_out, pair_reach, sample_split, split_pairs
+
+
+def reach(count: int, window_pairs: int, ratio: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of a take with ``ratio`` relit frames after each flat one."""
+    flat = np.array([i // ratio * (ratio + 1) for i in range(count)], np.int32)
+    return pair_reach(flat, flat + ratio + 1, window_pairs)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.integers(4, 60), st.sampled_from([1, 3, 7]), st.sampled_from([1, 2, 5]))
+def test_train_and_tests_share_no_recorded_frame(data: st.DataObject, count: int, window: int, ratio: int) -> None:
+    hdri = np.array(data.draw(st.lists(st.integers(0, 3), min_size=count, max_size=count)), np.int32)
+    held = HeldOut(frozenset({data.draw(st.integers(0, 3))}), data.draw(st.integers(0, count)), frozenset())
+    first, last = reach(count, window, ratio)
+    names = split_pairs(hdri, first, last, held)
+    frames = [set(range(a, b + 1)) for a, b in zip(first, last, strict=True)]
+    train = [frames[i] for i in range(count) if names[i] == "train"]
+    tests = [frames[i] for i in range(count) if names[i] not in ("train", LEFT_OUT)]
+    assert not any(a & b for a in train for b in tests)
+    for i, name in enumerate(names):
+        light, motion = int(hdri[i]) in held.lights, i >= held.motion_from
+        if name == "train":
+            assert not light and not motion
+        elif name != LEFT_OUT:
+            assert name == "_".join(["light"] * light + ["motion"] * motion)
+
+
+def test_a_window_of_one_pair_leaks_where_three_does_not() -> None:
+    first, last = reach(12, 1, 1)
+    wide_first, wide_last = reach(12, 3, 1)
+    held = HeldOut(frozenset(), 6, frozenset())
+    assert split_pairs(np.zeros(12, np.int32), first, last, held).count("train") == 5
+    assert split_pairs(np.zeros(12, np.int32), wide_first, wide_last, held).count("train") == 3
+
+
+def test_random_lights_leave_most_pairs_for_training() -> None:
+    hdri = np.random.default_rng(0).integers(0, 3, 50).astype(np.int32)
+    first, last = reach(50, 3, 1)
+    names = split_pairs(hdri, first, last, HeldOut(frozenset({1}), 40, frozenset()))
+    eligible = sum(h != 1 for h in hdri[:40])
+    assert names.count("train") >= 0.6 * eligible and names.count("light") >= 1
+
+
+def test_rotations_of_one_map_are_held_out_together() -> None:
+    groups = ["sky", "sky", "room", "room", "street"]
+    for seed in range(8):
+        held = hold_out(Splits(seed=seed), light_groups=groups, pair_count=10, body_cameras=["a", "b", "c"])
+        assert len({groups[i] for i in held.lights}) == 1
+        assert all((i in held.lights) == (groups[i] in {groups[j] for j in held.lights}) for i in range(5))
+        assert held.motion_from == 8 and len(held.cameras) == 1
+
+
+def test_names_say_exactly_what_is_held_out() -> None:
+    assert sample_split("train", False) == "train"
+    assert sample_split("train", True) == "test_camera"
+    assert sample_split("light_motion", True) == "test_light_motion_camera"
+    assert sample_split(LEFT_OUT, True) == LEFT_OUT
