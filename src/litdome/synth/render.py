@@ -213,7 +213,7 @@ def cast_surface(scene: Scene, camera: Camera, *, antialias: bool = True) -> Sur
         antialias: Also cast 2 x 2 samples per pixel for coverage and albedo (else coverage is 0 or 1).
     """
     region = _seen_region(scene, camera)
-    rays = _camera_rays(camera, antialias)[:, region]
+    rays = camera_rays(camera, antialias)[:, region]
     samples = len(rays)
     flat = rays.reshape(-1, 3)
     centre = camera.centre.astype(np.float32)
@@ -226,7 +226,8 @@ def cast_surface(scene: Scene, camera: Camera, *, antialias: bool = True) -> Sur
     albedo = np.zeros((hit.size, 3), np.float32)
     found = np.flatnonzero(hit.ravel())
     albedo[found] = _albedo(scene, triangle[found], uv[found])
-    mean = albedo.reshape(samples, -1, 3)[:, covered].sum(axis=0) / hit[:, covered].sum(axis=0)[:, None]
+    hits = hit[:, covered].sum(axis=0, dtype=np.float32)[:, None]
+    mean = albedo.reshape(samples, -1, 3)[:, covered].sum(axis=0) / hits
     keep = coverage > 0
     pixels = region[covered[keep]]
     return _surface(
@@ -286,7 +287,7 @@ def shade(scene: Scene, surface: Surface, lights: DirectionalLights) -> Float32A
     for start in range(0, len(out), CHUNK_POINTS):
         chunk = slice(start, start + CHUNK_POINTS)
         cosine = np.maximum(surface.normal[chunk] @ lights.directions.T, 0)
-        point, light = np.nonzero(cosine > 1e-4)
+        light, point = np.nonzero(cosine.T > 1e-4)  # light by light: parallel rays trace faster
         dark = scene.occluded(origins[chunk][point], lights.directions[light])
         cosine[point[dark], light[dark]] = 0
         out[chunk] = _reflect(surface, chunk, cosine, lights)
@@ -355,7 +356,7 @@ def _sample_texture(texture: Float32Array, uv: Float32Array) -> Float32Array:
 
 
 @lru_cache(maxsize=64)
-def _camera_rays(camera: Camera, antialias: bool) -> Float32Array:
+def camera_rays(camera: Camera, antialias: bool) -> Float32Array:
     """Unit ray directions, shape (sample, pixel, 3): the pixel centre first, then 2 x 2 sub-samples."""
     grid = pixel_grid(camera.width, camera.height)
     offsets = np.concatenate([np.zeros((1, 2)), SUBPIXELS]) if antialias else np.zeros((1, 2))
