@@ -1,0 +1,1 @@
+"""The body template: a skinned, textured, expressive person at rest, and how to pose it."""
