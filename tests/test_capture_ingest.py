@@ -1,0 +1,245 @@
+"""Ingest: every picture lands at its rig frame, whatever was dropped; broken recordings are refused whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from litdome.capture.check import IngestConfig, check_recording
+from litdome.capture.ingest import Ingest
+from litdome.capture.recording import read_recording, session_attrs
+from litdome.errors import FrameAbsentError, InputError, UsageError
+from litdome.lighting import rotate_hdri
+from litdome.media.encode import VideoWriter
+from litdome.media.hdr import write_hdr
+from litdome.media.planes import rgb_from_planes
+from litdome.media.video import iter_planes
+from litdome.pipeline import run_stage
+from litdome.store.provenance import StageRecord
+from litdome.store.session import Session
+
+FRAMES = 20
+HDR = np.random.default_rng(0).random((8, 16, 3)).astype(np.float32) + 0.1
+
+
+def grey(frame: int) -> int:
+    """Level that tells which rig frame a picture shows."""
+    return 30 + 9 * frame
+
+
+def film(path: Path, frames: Iterable[int], size: tuple[int, int] = (48, 32)) -> None:
+    with VideoWriter(path, fps=25, crf=0) as video:
+        for frame in frames:
+            video.write(np.full((size[1], size[0], 3), grey(frame), np.uint8))
+
+
+def make_take(folder: Path, dropped: dict[str, set[int]] | None = None, *, toml: str = "", kinds: str = "fr") -> Path:
+    """A take of two cameras whose pictures show their rig frame, with time stamps. Kinds by letter."""
+    dropped = dropped or {}
+    rows = ["camera,frame,time_ns"]
+    for id in ("c00", "c01"):
+        kept = [frame for frame in range(FRAMES) if frame not in dropped.get(id, set())]
+        film(folder / f"cameras/{id}.mp4", kept)
+        rows += [f"{id},{n},{10**15 + frame * 40_000_000}" for n, frame in enumerate(kept)]
+    (folder / "timestamps.csv").write_text("\n".join(rows) + "\n")
+    words = {"f": "flat,,,", "r": "hdri,field,,", "d": "dark,,,", "p": "pattern,7,,"}
+    lights = [f"{frame},{words[kinds[frame % len(kinds)]]}" for frame in range(FRAMES)]
+    (folder / "lights.csv").write_text("\n".join(["frame,kind,hdri,rotation_deg,gain", *lights]) + "\n")
+    (folder / "hdris").mkdir(exist_ok=True)
+    write_hdr(folder / "hdris/field.exr", HDR)
+    (folder / "recording.toml").write_text(f'fps = 25.0\nsubject = "s1"\n{toml}')
+    return folder
+
+
+def ingest(folder: Path, out: Path, **settings: object) -> tuple[Session, StageRecord]:
+    recording = read_recording(folder)
+    session = Session.new(str(out), session_attrs(recording))
+    record = run_stage(session, Ingest(recording), IngestConfig(**settings), inputs={"recording": "x"}, workers=2)
+    return session, record
+
+
+def shown_frame(session: Session, camera: str, kind: str, n: int) -> float:
+    return (float(session.read_frame(camera, kind, n).mean()) - grey(0)) / 9
+
+
+def test_drops_leave_holes_and_shift_nothing(tmp_path: Path) -> None:
+    whole, _ = ingest(make_take(tmp_path / "a"), tmp_path / "a.zarr")
+    holed, record = ingest(make_take(tmp_path / "b", {"c01": {3, 4, 11}}), tmp_path / "b.zarr")
+    for session in (whole, holed):
+        for camera in session.cameras:
+            for kind in ("flat", "relit"):
+                for n, frame in enumerate(session.frames(kind)):
+                    if session is holed and camera == "c01" and frame in (3, 4, 11):
+                        assert not session.is_present(camera, kind, n)
+                        with pytest.raises(FrameAbsentError):
+                            session.read_frame(camera, kind, n)
+                    else:
+                        assert shown_frame(session, camera, kind, n) == pytest.approx(frame, abs=0.25)
+    for field, values in vars(whole.pairs).items():
+        np.testing.assert_array_equal(values, getattr(holed.pairs, field))
+    assert record.summary["frames_present"] == [20, 17] and record.summary["frames_absent"] == [0, 3]
+    assert any("c01: 3 rig frames absent: 3, 4, 11" in warning for warning in record.warnings)
+    assert (np.asarray(holed.array("cameras/c01/flat/luma")[2]) == 0).all()
+
+
+def test_without_time_stamps_the_same_drop_would_shift(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "a", {"c01": {3}})
+    (folder / "timestamps.csv").unlink()
+    session, _ = ingest(folder, tmp_path / "a.zarr")
+    assert shown_frame(session, "c01", "flat", 5) == pytest.approx(11, abs=0.25)  # rig frame 10 is asked for
+
+
+def test_the_store_says_what_the_recording_said(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "a", kinds="fdrp")
+    (folder / "background").mkdir()
+    plate = np.random.default_rng(1).integers(0, 256, (32, 48, 3), np.uint8)
+    cv2.imwrite(str(folder / "background/c00.png"), plate[..., ::-1])
+    session, record = ingest(folder, tmp_path / "a.zarr")
+    assert [session.count(kind) for kind in ("flat", "dark", "relit")] == [5, 5, 5]
+    assert session.read("schedule/pattern").tolist() == [-1, -1, -1, 7] * 5
+    assert session.read("schedule/time_ns")[:2].tolist() == [10**15, 10**15 + 40_000_000]
+    np.testing.assert_array_equal(session.read("cameras/c00/background"), plate)
+    np.testing.assert_array_equal(session.read_hdri(0), HDR)
+    assert session.hdri_names == ("field",) and list(session.root["hdris"].attrs["names"]) == ["field"]
+    assert record.summary["pattern_frames_left"] == 5 and record.summary["pairs"] == 5
+    attrs = session.array("cameras/c00/flat/luma").attrs
+    assert (attrs["matrix"], attrs["range"], attrs["subsampling"], attrs["bits"]) == ("bt709", "limited", "420", 8)
+    for path in (
+        "rig/size",
+        "schedule/present",
+        "frames/flat",
+        "pairs/alpha",
+        "cameras/c00/relit/chroma",
+        "hdris/field",
+    ):
+        assert session.array(path).metadata.dimension_names
+
+
+def test_planes_are_stored_code_for_code(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "a")
+    session, _ = ingest(folder, tmp_path / "a.zarr")
+    for frame, codes in enumerate(iter_planes(folder / "cameras/c00.mp4")):
+        group = f"cameras/c00/{'relit' if frame % 2 else 'flat'}"
+        np.testing.assert_array_equal(session.array(f"{group}/luma")[frame // 2], codes.luma)
+        np.testing.assert_array_equal(session.array(f"{group}/chroma")[frame // 2], codes.chroma)
+
+
+def test_rotations_and_gains_are_applied_to_the_pixels(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "a")
+    text = (folder / "lights.csv").read_text().replace("1,hdri,field,,", "1,hdri,field,90,2")
+    (folder / "lights.csv").write_text(text)
+    session, _ = ingest(folder, tmp_path / "a.zarr")
+    turned = next(n for n, entry in enumerate(session.schedule.entries) if entry.rotation_deg)
+    np.testing.assert_allclose(session.read_hdri(turned), 2 * rotate_hdri(HDR, 90.0), rtol=1e-6)
+    assert session.pairs.hdri[0] == turned and session.pairs.hdri[1] != turned
+
+
+def test_a_missing_or_broken_camera_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    cameras = '[cameras.c00]\nsource = "cameras/c00.mp4"\n[cameras.c07]\nsource = "cameras/c07.mp4"\n'
+    folder = make_take(tmp_path / "a", toml=cameras)
+    with pytest.raises(InputError, match="camera c07") as caught:
+        check_recording(read_recording(folder), IngestConfig())
+    assert caught.value.exit_code == 4 and "--skip-camera c07" in str(caught.value.hint)
+    (folder / "cameras/c07.mp4").write_bytes((folder / "cameras/c00.mp4").read_bytes()[:300])
+    with pytest.raises(InputError, match="camera c07"):
+        check_recording(read_recording(folder), IngestConfig())
+    session, record = ingest(folder, tmp_path / "a.zarr", skip_cameras=("c07",))
+    assert session.cameras == ("c00",) and "camera c07: skipped as asked" in record.warnings
+    with pytest.raises(UsageError, match="no camera c9"):
+        check_recording(read_recording(folder), IngestConfig(skip_cameras=("c9",)))
+
+
+def test_short_cameras_are_kept_and_long_ones_reported(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "a")
+    (folder / "timestamps.csv").unlink()
+    film(folder / "cameras/c00.mp4", range(15))
+    film(folder / "cameras/c01.mp4", range(23))
+    session, record = ingest(folder, tmp_path / "a.zarr")
+    assert record.summary["frames_present"] == [15, 20]
+    assert shown_frame(session, "c00", "flat", 7) == pytest.approx(14, abs=0.25)
+    assert any("c00: 5 rig frames absent" in warning for warning in record.warnings)
+    assert any("c01: 3 pictures outside the schedule" in warning for warning in record.warnings)
+
+
+def test_scale_resizes_planes_and_keeps_colours(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "a")
+    session, _ = ingest(folder, tmp_path / "a.zarr", scale=0.5)
+    assert session.size("c00") == (24, 16) and session.array("rig/size").attrs["recorded_sizes"] == [[48, 32]] * 2
+    assert session.read_frame("c00", "flat", 1).shape == (16, 24, 3)
+    assert shown_frame(session, "c00", "flat", 4) == pytest.approx(8, abs=0.25)
+
+
+@pytest.mark.parametrize(("suffix", "dtype"), [(".png", np.uint16), (".jpg", np.uint8), (".exr", np.float16)])
+def test_picture_folders_become_rgb_arrays(tmp_path: Path, suffix: str, dtype: type) -> None:
+    folder = make_take(tmp_path / "a")
+    (folder / "timestamps.csv").unlink()
+    for id in ("c00", "c01"):
+        (folder / f"cameras/{id}.mp4").unlink()
+        (folder / f"cameras/{id}").mkdir()
+        for frame in range(FRAMES):
+            level = grey(frame) / 255
+            path = folder / f"cameras/{id}/{frame:06d}{suffix}"
+            picture = np.full((32, 48, 3), level, np.float32)
+            if suffix == ".exr":
+                write_hdr(path, picture)
+            else:
+                cv2.imwrite(str(path), np.round(picture * np.iinfo(dtype).max).astype(dtype))
+    session, _ = ingest(folder, tmp_path / "a.zarr")
+    array = session.array("cameras/c01/relit/rgb")
+    assert array.dtype == dtype and array.shape == (10, 32, 48, 3)
+    top = 1 if suffix == ".exr" else np.iinfo(dtype).max
+    assert float(array[4].astype(np.float64).mean()) / top == pytest.approx(grey(9) / 255, abs=0.003)
+
+
+def test_without_a_schedule_the_light_is_found_by_looking(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "a")
+    (folder / "lights.csv").unlink()
+    rng = np.random.default_rng(3)
+    for id in ("c00", "c01"):
+        with VideoWriter(folder / f"cameras/{id}.mp4", fps=25, crf=0) as video:
+            for frame in range(FRAMES):
+                level = 180 if frame % 2 else rng.integers(40, 140)
+                video.write(np.full((32, 48, 3), level, np.uint8))
+    session, record = ingest(folder, tmp_path / "a.zarr")
+    assert session.frames("flat").tolist() == list(range(1, FRAMES, 2))
+    assert (session.pairs.hdri == -1).all() and "found by looking" in record.summary["lights"]
+
+
+def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "a", {"c01": {5}})
+    for name in ("one.zarr", "two.zarr"):
+        ingest(folder, tmp_path / name)
+    one, two = tmp_path / "one.zarr", tmp_path / "two.zarr"
+    files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(two) for path in two.rglob("*") if path.is_file())
+    for file in files:
+        if file.name != "zarr.json" or "steps" not in file.parts:
+            assert (one / file).read_bytes() == (two / file).read_bytes(), file
+
+
+def test_an_unfinished_camera_is_all_that_a_second_call_does(tmp_path: Path) -> None:
+    recording = read_recording(make_take(tmp_path / "a"))
+    session = Session.new(str(tmp_path / "a.zarr"), session_attrs(recording))
+    stage, config = Ingest(recording), IngestConfig()
+    first, second = stage.prepare(session, config)
+    stage.run(session, config, first)
+    again = Ingest(recording)
+    assert again.prepare(session, config) == [first, second]
+    again.run(session, config, second)
+    assert again.finish(session, config)["frames_present"] == [20, 20]
+    assert shown_frame(session, "c00", "relit", 3) == pytest.approx(7, abs=0.25)
+
+
+def test_the_real_recording_goes_in(real_walk: Path, tmp_path: Path) -> None:
+    others = ("c02", "c03", "c04")
+    session, record = ingest(real_walk, tmp_path / "walk.zarr", skip_cameras=others, scale=0.25)
+    assert len(session.pairs) == 50 and session.size("c01") == (270, 480) and len(session.hdri_names) == 3
+    assert record.summary["frames_present"] == [100] and np.nanmax(np.abs(session.pairs.alpha - 0.5)) < 1e-6
+    codes = next(iter_planes(real_walk / "cameras/c01.mp4"))
+    whole = rgb_from_planes(codes.luma, codes.chroma)
+    small = cv2.resize(whole, (270, 480), interpolation=cv2.INTER_AREA)
+    assert np.abs(session.read_frame("c01", "flat", 0).astype(int) - small).mean() < 2
