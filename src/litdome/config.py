@@ -105,3 +105,15 @@ def _config_error(model: type[BaseModel], name: str, error: ValidationError) -> 
             owner = owner.model_fields[part].annotation
         return ConfigError(f"{where}: unknown key", hint=nearest(str(first["loc"][-1]), owner.model_fields))
     return ConfigError(f"{where} = {first['input']!r}: {first['msg'].lower()}", hint=f"litdome config show {name}")
+
+
+def describe_config(name: str, model: type[BaseModel]) -> str:
+    """The table ``name`` with its defaults, each key under a comment that says what it means."""
+    import tomli_w
+
+    lines = [f"[{name}]"]
+    for key, field in model.model_fields.items():
+        lines.append(f"# {field.description}")
+        default = model.model_construct().model_dump(mode="json")[key] if not field.is_required() else None
+        lines.append(f"# {key} = (no default)" if default is None else tomli_w.dumps({key: default}).strip())
+    return "\n".join(lines) + "\n"

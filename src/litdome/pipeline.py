@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
+import fsspec
 import numpy as np
 import numpy.typing as npt
 
 from litdome.compute import default_workers, run_units
 from litdome.config import build_config
-from litdome.errors import UsageError
+from litdome.errors import LitdomeError, UsageError
 from litdome.progress import Progress, ShouldStop, never, silent
 from litdome.stage import Stage, StageConfig, Unit
-from litdome.store.provenance import StageRecord, now, stage_fingerprint
+from litdome.store.provenance import StageRecord, folder_fingerprint, now, stage_fingerprint
 from litdome.store.session import Session
 
 State = Literal["missing", "partial", "stale", "done"]
@@ -95,7 +97,7 @@ def run_stage(
     config: StageConfig,
     *,
     inputs: Mapping[str, str] | None = None,
-    select: Selection = Selection(),  # noqa: B008 - frozen
+    select: Selection = Selection(),
     workers: int | None = None,
     progress: Progress = silent,
     should_stop: ShouldStop = never,
@@ -138,6 +140,69 @@ def run_stage(
         record = replace(record, finished=now(), summary=summary, warnings=warnings)
         session.write_record(record)
     return record
+
+
+def ingest_recording(
+    folder: Path,
+    url: str,
+    tables: Mapping[str, Any],
+    *,
+    workers: int | None = None,
+    progress: Progress = silent,
+    should_stop: ShouldStop = never,
+) -> StageRecord:
+    """Read a recording into a session: a new one, or the unfinished or finished one that is there from the same input.
+
+    Args:
+        folder: The recording folder.
+        url: The session.
+        tables: Settings tables; ``ingest`` counts.
+        workers, progress, should_stop: Threads and callbacks.
+
+    Raises:
+        InputError: The recording cannot be read or contradicts itself; no new session is left behind.
+        UsageError: ``url`` exists and was made from something else.
+    """
+    from litdome.capture.ingest import Ingest
+    from litdome.capture.recording import read_recording, session_attrs
+
+    recording = read_recording(folder)
+    stage = Ingest(recording)
+    config = build_config(stage.Config, stage.name, tables)
+    stage.plan(config)
+    inputs = {"recording": folder_fingerprint(folder, without=("truth", "boards"))}
+    is_new = not session_exists(url)
+    if is_new:
+        session = Session.new(url, session_attrs(recording))
+    else:
+        session = Session.open(url, writable=True)
+        wanted = stage_fingerprint(stage.name, stage.version, config.model_dump(mode="json"), inputs)
+        record = session.record(stage.name)
+        if record is None or record.fingerprint != wanted:
+            raise UsageError(
+                f"{url}: exists already, from another recording or settings", hint="give another name, or remove it"
+            )
+    try:
+        return run_stage(
+            session,
+            stage,
+            config,
+            inputs=inputs,
+            workers=workers,
+            progress=progress,
+            should_stop=should_stop,
+        )
+    except LitdomeError:
+        if is_new:
+            files, path = fsspec.core.url_to_fs(url)
+            files.rm(path, recursive=True)
+        raise
+
+
+def session_exists(url: str) -> bool:
+    """Whether anything is at ``url``."""
+    files, path = fsspec.core.url_to_fs(url)
+    return bool(files.exists(path))
 
 
 def _run_pending(

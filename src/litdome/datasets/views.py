@@ -177,13 +177,13 @@ class DatasetView:
             return _unit(self._small(f"cameras/{place}/background")).transpose(2, 0, 1)
         if name in ("env_ldr", "env_log"):
             view = self._node(f"hdri_views/{place}/{name[4:]}")[hdri]
-            return (np.asarray(view, np.float32) * 2 - 1).transpose(2, 0, 1)[None]
+            return np.asarray((np.asarray(view, np.float32) * 2 - 1).transpose(2, 0, 1)[None])
         if name == "env_direction":
-            return self._small("hdri_views/direction").astype(np.float32).transpose(2, 0, 1)[None]
+            return np.asarray(self._small("hdri_views/direction").astype(np.float32).transpose(2, 0, 1)[None])
         if name in ("intrinsics", "world_from_camera"):
-            return self._small(f"rig/{about['name']}/{name}")[camera].astype(np.float32)[None]
+            return np.asarray(self._small(f"rig/{about['name']}/{name}")[camera].astype(np.float32)[None])
         if name in ("time_flat", "time_relit"):
-            return self._small(f"pairs/{about['name']}/{name}")[n : n + 1]
+            return np.asarray(self._small(f"pairs/{about['name']}/{name}")[n : n + 1])
         raise UsageError(f"{self.path}: no sample key {name}", hint=f"keys: {', '.join(self.keys)}")
 
     def _run_key(self, index: int) -> tuple[int, int, int]:

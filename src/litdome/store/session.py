@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any, cast
 
 import cv2
+import fsspec
 import numpy as np
 import numpy.typing as npt
 import zarr
@@ -41,7 +41,8 @@ class Session:
         Raises:
             UsageError: Something is there already.
         """
-        if "://" not in url and Path(url).exists():
+        files, path = fsspec.core.url_to_fs(url)
+        if files.exists(path):
             raise UsageError(f"{url}: exists already", hint="give another name, or remove it first")
         root = zarr.create_group(url, zarr_format=3)
         root.attrs.update({"format": schema.SESSION_FORMAT, "schema": schema.SCHEMA_VERSION, **attrs})

@@ -1,0 +1,281 @@
+"""Commands from a recording to a finished session: synth, ingest, calibrate, the stages, run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from litdome.cli.console import interruptible, progress_bars, settings_files, settings_options
+from litdome.errors import UsageError
+
+if TYPE_CHECKING:
+    from litdome.pipeline import Selection
+    from litdome.store.session import Session
+
+STAGES = {
+    "flow": "Optical flow from each flat picture to the next one.",
+    "segment": "Raw masks: the clean plate for flat pictures, carried and refined ones for relit pictures.",
+    "deflicker": "Masks without single-frame flicker, and over-estimated masks.",
+    "hdri": "Environment maps in every camera's view, tone-mapped as DiffusionRenderer does.",
+    "align": "Misalignment of each pair, keep or drop, and flat pictures compensated to the relit time.",
+}
+
+
+@click.command()
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option("--cameras", default=6, show_default=True, help="Cameras around the subject.")
+@click.option("--pairs", default=24, show_default=True, help="Flat/relit pairs.")
+@click.option("--subject", default="s1", show_default=True, help="Who: s1, s2, s3 or s4.")
+@click.option("--fault", "faults", multiple=True, help="What goes wrong: drop-frame, late-camera.")
+@click.option("--width", default=360, show_default=True, help="Picture width, px.")
+@click.option("--height", default=640, show_default=True, help="Picture height, px.")
+@click.option("--seed", default=0, show_default=True, help="Draws noise, lights and motion.")
+def synth(
+    recording: Path, cameras: int, pairs: int, subject: str, faults: tuple[str, ...], width: int, height: int, seed: int
+) -> None:
+    """Film on a simulated light stage: a recording folder with the exact truth beside it.
+
+    Example: litdome synth take01 --cameras 6 --pairs 24
+    """
+    from litdome.synth import make_recording
+
+    with progress_bars() as progress:
+        make_recording(
+            recording,
+            cameras=cameras,
+            pairs=pairs,
+            subject=subject,
+            faults=faults,
+            width=width,
+            height=height,
+            seed=seed,
+            progress=progress,
+        )
+    click.echo(str(recording))
+
+
+@click.command()
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.argument("session", type=str)
+@click.option("--scale", type=float, help="Store pictures at this scale.")
+@click.option("--trust", type=click.Choice(["timestamps", "offset"]), help="Which to believe where they contradict.")
+@click.option("--skip-camera", "skip_cameras", multiple=True, metavar="ID", help="Go on without a camera.")
+@click.option("--workers", type=int, help="Threads; all cores by default.")
+@settings_options
+def ingest(
+    recording: Path,
+    session: str,
+    scale: float | None,
+    trust: str | None,
+    skip_cameras: tuple[str, ...],
+    workers: int | None,
+    config_file: Path | None,
+    assignments: tuple[str, ...],
+) -> None:
+    """Read a recording into a new session: pictures as decoded, schedule, pairs, HDRIs.
+
+    Example: litdome ingest take01 take01.zarr
+    """
+    tables = read_tables(session, config_file, assignments)
+    given = {"scale": scale, "trust": trust, "skip_cameras": list(skip_cameras) or None}
+    tables["ingest"] = {**tables.get("ingest", {}), **{key: value for key, value in given.items() if value is not None}}
+    with progress_bars() as progress, interruptible(f"litdome ingest {recording} {session}") as should_stop:
+        from litdome.pipeline import ingest_recording
+
+        ingest_recording(recording, session, tables, workers=workers, progress=progress, should_stop=should_stop)
+    click.echo(session)
+
+
+@click.command()
+@click.argument("session", type=str)
+@click.option("--boards", type=click.Path(path_type=Path), help="Folder with intrinsic/ and extrinsic/ board takes.")
+@click.option("--import", "import_file", type=click.Path(path_type=Path), help="Qualisys .qca.txt or transforms.json.")
+@click.option("--workers", type=int, help="Threads; all cores by default.")
+@settings_options
+def calibrate(
+    session: str,
+    boards: Path | None,
+    import_file: Path | None,
+    workers: int | None,
+    config_file: Path | None,
+    assignments: tuple[str, ...],
+) -> None:
+    """Lenses and poses of all cameras, from the recording's board takes or from a file.
+
+    Example: litdome calibrate take01.zarr --import Calib.qca.txt
+    """
+    tables = read_tables(session, config_file, assignments)
+    tables["calibrate"] = {**tables.get("calibrate", {}), **_calibration_source(boards, import_file)}
+    _run_stages(session, ["calibrate"], tables, workers=workers)
+    click.echo(session)
+
+
+def _stage_command(name: str, help_text: str) -> click.Command:
+    @click.command(name, help=f"{help_text}\n\nExample: litdome {name} take01.zarr")
+    @click.argument("session", type=str)
+    @click.option("--cameras", help="Only these cameras: c03,c17.")
+    @click.option("--pairs", help="Only this half-open range of pairs (or pictures): 0:200.")
+    @click.option("--workers", type=int, help="Threads; all cores by default.")
+    @settings_options
+    def command(
+        session: str,
+        cameras: str | None,
+        pairs: str | None,
+        workers: int | None,
+        config_file: Path | None,
+        assignments: tuple[str, ...],
+    ) -> None:
+        tables = read_tables(session, config_file, assignments)
+        _run_stages(session, [name], tables, cameras=cameras, pairs=pairs, workers=workers)
+        click.echo(session)
+
+    return command
+
+
+@click.command()
+@click.argument("source", type=str)
+@click.argument("session", type=str, required=False)
+@click.option("--import-calibration", "import_file", type=click.Path(path_type=Path), help="Calibrate from this file.")
+@click.option("--until", default="align", show_default=True, help="The last stage to run.")
+@click.option("--dataset", "dataset_path", type=click.Path(path_type=Path), help="Then bake a dataset.")
+@click.option("--dry-run", is_flag=True, help="Say what would be run, and do nothing.")
+@click.option("--workers", type=int, help="Threads; all cores by default.")
+@settings_options
+def run(
+    source: str,
+    session: str | None,
+    import_file: Path | None,
+    until: str,
+    dataset_path: Path | None,
+    dry_run: bool,
+    workers: int | None,
+    config_file: Path | None,
+    assignments: tuple[str, ...],
+) -> None:
+    """The whole way from a recording (or a session) to aligned pairs, and to a dataset.
+
+    Example: litdome run take01 take01.zarr --dataset take01-data
+    """
+    from litdome.config import build_config
+    from litdome.datasets.spec import DatasetSpec
+    from litdome.pipeline import ORDER
+
+    if until not in ORDER:
+        from litdome.config import nearest
+
+        raise UsageError(f"--until {until}: no such stage", hint=nearest(until, ORDER))
+    target = session or source
+    tables = read_tables(target, config_file, assignments)
+    if import_file is not None:
+        tables["calibrate"] = {**tables.get("calibrate", {}), **_calibration_source(None, import_file)}
+    spec = build_config(DatasetSpec, "dataset", tables)
+    stages = list(ORDER[1 : ORDER.index(until) + 1])
+    if dry_run:
+        _print_plan(source, session, stages, tables, dataset_path)
+        return
+    if session is not None:
+        from litdome.pipeline import ingest_recording
+
+        resume = f"litdome run {source} {session}"
+        with progress_bars() as progress, interruptible(resume) as should_stop:
+            ingest_recording(Path(source), session, tables, workers=workers, progress=progress, should_stop=should_stop)
+    _run_stages(target, stages, tables, workers=workers)
+    if dataset_path is not None:
+        from litdome.cli.training import build_and_say
+
+        build_and_say([target], dataset_path, spec, workers)
+    else:
+        click.echo(target)
+
+
+def read_tables(session: str | None, config_file: Path | None, assignments: tuple[str, ...]) -> dict[str, Any]:
+    """All settings of the stages, checked: unknown tables and keys are refused before anything runs."""
+    from litdome.pipeline import config_models
+
+    tables = load_tables(settings_files(session, config_file), assignments)
+    models = config_models()
+    check_tables(tables, [*models, "dataset", "relighter"])
+    for name, model in models.items():
+        build_config(model, name, tables)
+    return tables
+
+
+def _calibration_source(boards: Path | None, import_file: Path | None) -> dict[str, Any]:
+    if boards is not None and import_file is not None:
+        raise UsageError("--boards and --import exclude each other", hint="give one of them")
+    if import_file is not None:
+        return {"source": "import", "import_file": str(import_file)}
+    return {"source": "boards", "boards_dir": str(boards)} if boards is not None else {}
+
+
+def _run_stages(
+    url: str,
+    names: list[str],
+    tables: dict[str, Any],
+    *,
+    cameras: str | None = None,
+    pairs: str | None = None,
+    workers: int | None = None,
+) -> None:
+    from litdome import open_session
+    from litdome.pipeline import config_for, processing_stages, run_stage
+
+    session = open_session(url, writable=True)
+    select = _selection(session, cameras, pairs)
+    stages = processing_stages()
+    for name in names:
+        config = config_for(stages[name], tables)
+        with progress_bars() as progress, interruptible(f"litdome {name} {url}") as should_stop:
+            record = run_stage(
+                session,
+                stages[name],
+                config,
+                select=select,
+                workers=workers,
+                progress=progress,
+                should_stop=should_stop,
+            )
+        for warning in record.warnings:
+            click.echo(f"litdome: {name}: {warning}", err=True)
+
+
+def _selection(session: Session, cameras: str | None, pairs: str | None) -> Selection:
+    from litdome.pipeline import Selection
+
+    ids = None if cameras is None else tuple(cameras.split(","))
+    for id in ids or ():
+        session.size(id)
+    if pairs is None:
+        return Selection(ids)
+    start, colon, stop = pairs.partition(":")
+    if not (colon and start.isdigit() and stop.isdigit()):
+        raise UsageError(f"--pairs {pairs}: expected START:STOP", hint="--pairs 0:200")
+    return Selection(ids, (int(start), int(stop)))
+
+
+def _print_plan(
+    source: str, session: str | None, stages: list[str], tables: dict[str, Any], dataset_path: Path | None
+) -> None:
+    from litdome import open_session
+    from litdome.pipeline import config_for, processing_stages, stage_status
+
+    target = session or source
+    exists = Path(target).exists() or "://" in target
+    if session is not None:
+        click.echo(f"ingest      {'done' if exists else 'to do'}")
+    known = processing_stages()
+    for name in stages:
+        state = "to do"
+        if exists:
+            opened = open_session(target)
+            state = (
+                "done" if stage_status(opened, known[name], config_for(known[name], tables)).state == "done" else state
+            )
+        click.echo(f"{name:<11} {state}")
+    if dataset_path is not None:
+        click.echo(f"dataset     {'exists' if dataset_path.exists() else 'to do'}")
+
+
+COMMANDS = [synth, ingest, calibrate, *(_stage_command(name, text) for name, text in STAGES.items()), run]
