@@ -1,0 +1,87 @@
+"""The relighter's settings. No torch here: ``litdome config show`` and ``--help`` read this."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Buffer = Literal["flat", "basecolor", "normal", "metallic", "roughness", "depth"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoiseConfig(_Table):
+    """Noise levels in training and where the sampler starts: what the sampler starts from must be trained."""
+
+    sigma_max: float = Field(20.0, gt=0, description="Noise level that sampling starts from.")
+    ln_sigma_mean: float = Field(0.6, description="Mean of the natural logarithm of the noise level in training.")
+    ln_sigma_std: float = Field(1.7, gt=0, description="Its standard deviation.")
+
+
+class SamplingConfig(_Table):
+    """How pictures are made."""
+
+    steps: int = Field(2, ge=1, description="Network calls per chunk; 15 for the 7B model.")
+    chunk_frames: int = Field(4, ge=1, description="Pictures per chunk of a clip; 57 for the 7B model.")
+    overlap_frames: int = Field(1, ge=0, description="Pictures that neighbouring chunks share, faded linearly.")
+
+
+class LoraConfig(_Table):
+    """Size of the adapter."""
+
+    rank: int = Field(16, ge=1, description="Rank of every adapter matrix.")
+    alpha: float = Field(16.0, gt=0, description="Scale of the adapter; alpha / rank multiplies it.")
+
+
+class NetworkConfig(_Table):
+    """Size of the network for base = random."""
+
+    heads: int = Field(4, ge=1, description="Attention heads.")
+    head_dim: int = Field(48, ge=12, multiple_of=2, description="Channels of each head.")
+    blocks: int = Field(6, ge=1, description="Transformer blocks.")
+    adaln_dim: int = Field(48, ge=1, description="Rank of the modulation by the noise level.")
+
+
+class DropoutConfig(_Table):
+    """How often conditions are left out in training."""
+
+    each: float = Field(0.0, ge=0, le=1, description="Probability that a condition is left out, for each by itself.")
+    geometry: float = Field(0.0, ge=0, le=1, description="Probability that all buffers but the colour are left out.")
+
+
+class RelighterConfig(_Table):
+    """Settings of the relighter."""
+
+    base: str = Field("tiny", description="What training starts from: tiny (ships with litdome), random, or a folder.")
+    mode: Literal["lora", "full"] = Field("lora", description="Train an adapter, or every weight.")
+    buffers: tuple[Buffer, ...] = Field(("flat",), description="Sample keys given as conditions; flat is base colour.")
+    use_compensated: bool = Field(False, description="Read flat_compensated (at the relit time) in place of flat.")
+    background_weight: float = Field(
+        1.0, ge=0, le=1, description="Weight of the background in the loss; below 1 the mask is read."
+    )
+    steps: int = Field(300, ge=1, description="Training steps.")
+    minutes: float | None = Field(None, gt=0, description="Stop after this long at the latest (steps still hold).")
+    batch: int = Field(4, ge=1, description="Samples per step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW.")
+    warmup_steps: int = Field(20, ge=0, description="Steps in which the learning rate rises from 0.")
+    decay: Literal["constant", "cosine"] = Field("cosine", description="Course of the learning rate after that.")
+    weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW.")
+    clip_norm: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="Decay of the averaged weights (mode full only).")
+    picture_weighting: float = Field(
+        1.0, ge=0, le=2, description="Power of a latent channel's effect on the picture in the loss; 0: all the same."
+    )
+    clip_frames: int = Field(1, ge=1, description="Pictures per training sample.")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="Arithmetic of the network.")
+    seed: int = Field(0, ge=0, description="Where all randomness starts.")
+    checkpoint_every: int = Field(100, ge=1, description="Steps between checkpoints.")
+    preview_every: int = Field(100, ge=1, description="Steps between previews.")
+    latent_cache_mb: int = Field(1024, ge=0, description="Memory for encoded samples, MB.")
+    noise: NoiseConfig = NoiseConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    lora: LoraConfig = LoraConfig()
+    network: NetworkConfig = NetworkConfig()
+    dropout: DropoutConfig = DropoutConfig()

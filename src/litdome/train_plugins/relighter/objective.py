@@ -1,0 +1,74 @@
+"""The loss: mean squared error of the network's raw output, which is EDM's weighted loss.
+
+Source: Karras et al. 2022; the noise levels are in the configuration together with the sampler's start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from litdome.train_plugins.relighter.config import DropoutConfig, NoiseConfig
+from litdome.train_plugins.relighter.network import RelighterNetwork
+from litdome.train_plugins.relighter.sampler import precondition
+
+GEOMETRY = slice(1, 5)  # normal, metallic, roughness, depth among the conditions
+SIGMA_BUCKETS = {"low": (0.0, 0.3), "middle": (0.3, 3.0), "high": (3.0, float("inf"))}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one shape.
+
+    Attributes:
+        clean: Latents of the target, shape (b, c, t, h, w).
+        conditions: Shape (b, 8 * (c + 1), t, h, w).
+        weight: Of each place in the loss, shape (b, 1, t, h, w), or None.
+    """
+
+    clean: Tensor
+    conditions: Tensor
+    weight: Tensor | None
+
+
+def draw_sigmas(count: int, noise: NoiseConfig, generator: torch.Generator) -> Tensor:
+    """Noise levels for training, log-normal, shape (count,)."""
+    return (torch.randn(count, generator=generator) * noise.ln_sigma_std + noise.ln_sigma_mean).exp()
+
+
+def drop_conditions(conditions: Tensor, dropout: DropoutConfig, generator: torch.Generator) -> Tensor:
+    """Set left-out conditions and their masks to 0, per sample; shape kept."""
+    batch, count = len(conditions), 8
+    keep = torch.rand(batch, count, generator=generator) >= dropout.each
+    keep[:, GEOMETRY] &= (torch.rand(batch, 1, generator=generator) >= dropout.geometry).expand(-1, 4)
+    grouped = conditions.reshape(batch, count, -1, *conditions.shape[2:])
+    return (grouped * keep.to(conditions)[:, :, None, None, None, None]).reshape(conditions.shape)
+
+
+def edm_losses(
+    network: RelighterNetwork, batch: Batch, sigmas: Tensor, noise: Tensor, channel_weight: Tensor
+) -> Tensor:
+    """Loss of every sample, shape (b,).
+
+    Args:
+        sigmas: Noise levels, shape (b,).
+        noise: Unit normal, shape of ``batch.clean``.
+        channel_weight: Shape (c,), mean 1.
+    """
+    scale = precondition(sigmas[:, None, None, None, None])
+    noisy = batch.clean + scale.c_noise.mul(4).exp() * noise
+    target = (batch.clean - scale.c_skip * noisy) / scale.c_out
+    output: Tensor = network(scale.c_in * noisy, scale.c_noise.flatten(), batch.conditions)
+    error: Tensor = (output.float() - target) ** 2 * channel_weight[:, None, None, None]
+    if batch.weight is None:
+        return error.mean(dim=(1, 2, 3, 4))
+    weighted = error.mean(dim=1, keepdim=True) * batch.weight
+    return weighted.sum(dim=(1, 2, 3, 4)) / batch.weight.sum(dim=(1, 2, 3, 4))
+
+
+def losses_by_sigma(losses: Tensor, sigmas: Tensor) -> dict[str, float]:
+    """Mean loss at low, middle and high noise, for the levels that occur."""
+    inside = {name: (sigmas >= low) & (sigmas < high) for name, (low, high) in SIGMA_BUCKETS.items()}
+    return {f"loss_{name}_sigma": float(losses[at].mean()) for name, at in inside.items() if at.any()}

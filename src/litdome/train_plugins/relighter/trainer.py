@@ -1,0 +1,54 @@
+"""The relighter as a training plugin; torch is imported only where something is computed."""
+
+from __future__ import annotations
+
+from typing import ClassVar, cast
+
+from pydantic import BaseModel
+
+from litdome.errors import PluginError
+from litdome.train_plugins.protocol import CONTRACT, DatasetView, Problem, Renderer, Run
+from litdome.train_plugins.relighter.config import RelighterConfig
+
+
+class RelighterTrainer:
+    """Fine-tune a diffusion model that relights flat-lit pictures by an HDRI."""
+
+    name: ClassVar[str] = "relighter"
+    summary: ClassVar[str] = "Flat-lit pictures to HDRI-lit ones: LoRA of DiffusionRenderer's forward model."
+    contract: ClassVar[int] = CONTRACT
+    needs: ClassVar[tuple[str, ...]] = ("flat", "relit", "env_ldr", "env_log", "env_direction")
+    packages: ClassVar[tuple[str, ...]] = ("torch", "diffusers", "peft", "safetensors")
+    Config: ClassVar[type[BaseModel]] = RelighterConfig
+
+    def check(self, data: DatasetView, config: BaseModel) -> list[Problem]:
+        """Keys, sizes, number of samples, and whether the base knows the noise levels that are asked for."""
+        from litdome.train_plugins.relighter.check import find_problems
+
+        return find_problems(data, cast(RelighterConfig, config))
+
+    def fit(self, data: DatasetView, config: BaseModel, run: Run) -> None:
+        """Train; see `litdome.train_plugins.relighter.training.train`."""
+        from litdome.train_plugins.relighter.training import train
+
+        train(data, cast(RelighterConfig, config), run)
+
+    def load(self, run: Run, device: str) -> Renderer:
+        """The run's latest checkpoint, averaged weights first.
+
+        Raises:
+            PluginError: No checkpoint, or an adapter that changes nothing.
+        """
+        from litdome.config import build_config, read_toml
+        from litdome.train_plugins.relighter.model import load_weights, open_trainable, require_live_adapter
+        from litdome.train_plugins.relighter.renderer import RelighterRenderer
+
+        config = build_config(RelighterConfig, self.name, {self.name: read_toml(run.path / "config.toml")})
+        checkpoint = run.latest_checkpoint()
+        if checkpoint is None:
+            raise PluginError(f"{run.path}: no checkpoint yet", hint=f"litdome train --resume {run.path}")
+        base = open_trainable(config, run.seed)
+        load_weights(checkpoint, base.network, config, average=True)
+        if config.mode == "lora":
+            require_live_adapter(base.network)
+        return RelighterRenderer(base.network.to(device), base.autoencoder.to(device), config, device)

@@ -1,0 +1,196 @@
+"""The training loop: every step is known from the seed and its number, so a killed run resumes to the same losses."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from litdome.errors import PluginError, StoreError
+from litdome.train_plugins.protocol import DatasetView, Run
+from litdome.train_plugins.relighter.batches import LatentCache, condition_keys, sample_order
+from litdome.train_plugins.relighter.config import RelighterConfig
+from litdome.train_plugins.relighter.model import (
+    AVERAGE_FILE,
+    WeightAverage,
+    load_weights,
+    open_trainable,
+    save_weights,
+    trainable,
+)
+from litdome.train_plugins.relighter.objective import draw_sigmas, drop_conditions, edm_losses, losses_by_sigma
+from litdome.train_plugins.relighter.renderer import RelighterRenderer
+
+OPTIMIZER_FILE, STATE_FILE = "optimizer.safetensors", "state.json"
+
+
+def train(data: DatasetView, config: RelighterConfig, run: Run) -> None:
+    """Train from the run's latest checkpoint, or from the start.
+
+    Raises:
+        PluginError: The loss is not finite.
+        StoreError: The checkpoint is damaged.
+    """
+    training = Training(data, config, run)
+    checkpoint = run.latest_checkpoint()
+    if checkpoint is not None:
+        training.resume(checkpoint)
+    training.run_to_end()
+
+
+class Training:
+    """State of one training: network, optimizer, average, step."""
+
+    def __init__(self, data: DatasetView, config: RelighterConfig, run: Run) -> None:
+        self.data, self.config, self.run = data, config, run
+        self.step, self._seconds = 0, 0.0
+        self.base = open_trainable(config, run.seed)
+        self.network = self.base.network.to(run.device)
+        self.autoencoder = self.base.autoencoder.to(run.device)
+        self.weights = trainable(self.network)
+        self.optimizer = torch.optim.AdamW(
+            self.weights.values(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+        )
+        full = config.mode == "full"
+        self.average = WeightAverage(dict(self.network.state_dict()), config.ema_decay) if full else None
+        scale = self.autoencoder.channel_scale() ** config.picture_weighting
+        self._channel_weight = (scale / scale.mean()).to(run.device)
+        self._cache = LatentCache(data, config, self.autoencoder, run.device)
+
+    def run_to_end(self) -> None:
+        """Step until the configuration's steps or minutes are over, or the user stops."""
+        self._started = time.monotonic() - self._seconds
+        while self._progress() < 1 and not self.run.should_stop():
+            scalars = self._train_step()
+            self.step += 1
+            self.run.log(self.step, **scalars)
+            last = self._progress() >= 1
+            if self.step % self.config.checkpoint_every == 0 or last:
+                self.save()
+            if self.step % self.config.preview_every == 0 or last:
+                self._preview()
+        if self.run.latest_checkpoint() is None or self.run.should_stop():
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint: weights, average, optimizer, step and seed (which hold the order and all randomness)."""
+        with self.run.checkpoint(self.step) as folder:
+            save_weights(folder, self.network, self.config)
+            if self.average is not None:
+                save_file({k: v.cpu().contiguous() for k, v in self.average.average.items()}, folder / AVERAGE_FILE)
+            save_file(self._optimizer_tensors(), folder / OPTIMIZER_FILE)
+            state = {"step": self.step, "seed": self.run.seed, "seconds": time.monotonic() - self._started}
+            (folder / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            StoreError: It is damaged.
+        """
+        load_weights(checkpoint, self.network, self.config, average=False)
+        try:
+            state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+            moments = load_file(checkpoint / OPTIMIZER_FILE)
+            self.step, self._seconds = int(state["step"]), float(state["seconds"])
+            if self.average is not None:
+                self.average.average = {
+                    k: v.to(self.run.device) for k, v in load_file(checkpoint / AVERAGE_FILE).items()
+                }
+            for name, value in self.weights.items():
+                self.optimizer.state[value] = {
+                    "step": torch.tensor(float(self.step)),
+                    **{part: moments[f"{name}.{part}"].to(self.run.device) for part in ("exp_avg", "exp_avg_sq")},
+                }
+        except (OSError, KeyError, ValueError) as error:
+            raise StoreError(f"{checkpoint}: damaged checkpoint: {error}", hint="delete it to resume before") from error
+
+    def _train_step(self) -> dict[str, float]:
+        config, generator = self.config, _step_generator(self.run.seed, self.step)
+        rate = config.learning_rate * self._rate_factor()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        indices = sample_order(self.step, config.batch, len(self.data), self.run.seed)
+        losses, sigmas = self._backward(indices, generator)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.weights.values(), config.clip_norm))
+        loss = float(losses.mean())
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise PluginError(
+                f"relighter: loss {loss}, gradient {norm} at step {self.step + 1} (samples {indices})",
+                hint=f"--set relighter.learning_rate={config.learning_rate / 3:.1g}, then --resume {self.run.path}",
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(dict(self.network.state_dict()), self.step + 1)
+        return {"loss": loss, "learning_rate": rate, "gradient": norm, **losses_by_sigma(losses, sigmas)}
+
+    def _backward(self, indices: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Gradients of the mean loss; losses and noise levels of every sample, on the CPU."""
+        losses, levels = [], []
+        for batch in self._cache.batches(indices):
+            count = len(batch.clean)
+            sigmas = draw_sigmas(count, self.config.noise, generator)
+            noise = torch.randn(batch.clean.shape, generator=generator).to(self.run.device)
+            conditions = drop_conditions(batch.conditions, self.config.dropout, generator)
+            batch = type(batch)(batch.clean, conditions, batch.weight)
+            with torch.autocast(
+                self.run.device.split(":")[0], torch.bfloat16, enabled=self.config.precision == "bfloat16"
+            ):
+                each = edm_losses(self.network, batch, sigmas.to(self.run.device), noise, self._channel_weight)
+            (each.sum() / len(indices)).backward()  # type: ignore[no-untyped-call]
+            losses.append(each.detach().cpu())
+            levels.append(sigmas)
+        return torch.cat(losses), torch.cat(levels)
+
+    def _progress(self) -> float:
+        """Share of the training that is over, by steps or by time, whichever is further."""
+        done = self.step / self.config.steps
+        if self.config.minutes is None:
+            return done
+        return max(done, (time.monotonic() - self._started) / (60 * self.config.minutes))
+
+    def _rate_factor(self) -> float:
+        warm = min(1.0, (self.step + 1) / (self.config.warmup_steps + 1))
+        if self.config.decay == "constant":
+            return warm
+        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, self._progress())))
+
+    def _preview(self) -> None:
+        """First sample: flat, what the network makes of it, truth."""
+        sample = self.data[0]
+        state = self._swap_in_average()
+        renderer = RelighterRenderer(self.network, self.autoencoder, self.config, self.run.device)
+        made = renderer.render(sample, seed=self.run.seed).rgb[0]
+        if state is not None:
+            self.network.load_state_dict(state)
+        colour = next(key for key, name in condition_keys(self.config).items() if name == "basecolor")
+        row = torch.cat([sample[colour][0], made.cpu(), sample["relit"][0]], dim=2)
+        self.run.preview(f"step-{self.step:06d}", (row.permute(1, 2, 0) * 255).round().numpy().astype(np.uint8))
+
+    def _swap_in_average(self) -> dict[str, Tensor] | None:
+        if self.average is None:
+            return None
+        own = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.network.load_state_dict(self.average.average)
+        return own
+
+    def _optimizer_tensors(self) -> dict[str, Tensor]:
+        tensors = {}
+        for name, value in self.weights.items():
+            for part in ("exp_avg", "exp_avg_sq"):
+                moment = self.optimizer.state.get(value, {}).get(part, torch.zeros_like(value))
+                tensors[f"{name}.{part}"] = moment.detach().cpu().contiguous()
+        return tensors
+
+
+def _step_generator(seed: int, step: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed * 1_000_000_007 + step)

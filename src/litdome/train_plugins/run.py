@@ -1,0 +1,203 @@
+"""One training's folder: configuration, metrics, checkpoints, previews; killed at any moment, it resumes."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import signal
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import numpy.typing as npt
+import tomli_w
+from pydantic import BaseModel
+
+import litdome
+from litdome.config import build_config
+from litdome.errors import StoreError, UsageError
+from litdome.progress import Progress, silent
+
+RUN_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What run.json holds: who trained what, on which data.
+
+    Attributes:
+        plugin: Name of the trainer.
+        seed: Where all randomness starts.
+        device: What it was started on.
+        dataset: Path of the dataset as given, and its fingerprint.
+        steps: Steps that the configuration asks for, 0 where it does not say.
+        started, host, software: Provenance.
+    """
+
+    plugin: str
+    seed: int
+    device: str
+    dataset: str
+    dataset_fingerprint: str
+    steps: int
+    started: str = field(default_factory=lambda: _now())
+    host: str = field(default_factory=platform.node)
+    software: str = f"litdome {litdome.__version__}"
+    schema: int = RUN_SCHEMA
+
+
+@dataclass
+class RunFolder:
+    """A run on disk; use it as a context manager to turn the first Ctrl-C into `should_stop`."""
+
+    path: Path
+    record: RunRecord
+    device: str
+    progress: Progress = silent
+    _stop: bool = False
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        *,
+        plugin: str,
+        config: BaseModel,
+        dataset: str,
+        dataset_fingerprint: str,
+        device: str = "cpu",
+        progress: Progress = silent,
+    ) -> RunFolder:
+        """Start a new run; the seed and the number of steps are the configuration's ``seed`` and ``steps``.
+
+        Raises:
+            UsageError: The folder exists and is not empty.
+        """
+        if path.exists() and any(path.iterdir()):
+            raise UsageError(f"{path}: exists", hint=f"--resume {path}, or another --out")
+        record = RunRecord(
+            plugin=plugin,
+            seed=int(getattr(config, "seed", 0)),
+            device=device,
+            dataset=dataset,
+            dataset_fingerprint=dataset_fingerprint,
+            steps=int(getattr(config, "steps", 0)),
+        )
+        (path / "checkpoints").mkdir(parents=True)
+        (path / "previews").mkdir()
+        (path / "config.toml").write_text(
+            tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)), encoding="utf-8"
+        )
+        (path / "run.json").write_text(json.dumps(record.__dict__, indent=1), encoding="utf-8")
+        run = cls(path, record, device, progress)
+        run.note(f"started {plugin} on {dataset}")
+        return run
+
+    @classmethod
+    def open(cls, path: Path, *, device: str | None = None, progress: Progress = silent) -> RunFolder:
+        """Open a run to resume it or to use it.
+
+        Raises:
+            StoreError: Not a run, damaged, or written by a newer litdome.
+        """
+        try:
+            fields = json.loads((path / "run.json").read_text(encoding="utf-8"))
+            if fields["schema"] > RUN_SCHEMA:
+                raise StoreError(f"{path}: run schema {fields['schema']} > {RUN_SCHEMA}", hint="update litdome")
+            record = RunRecord(**fields)
+        except FileNotFoundError as error:
+            raise StoreError(f"{path}: not a run (no run.json)", hint="litdome train PLUGIN DATASET") from error
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise StoreError(f"{path}/run.json: damaged: {error}") from error
+        return cls(path, record, device or record.device, progress)
+
+    @property
+    def seed(self) -> int:
+        """Where all randomness starts."""
+        return self.record.seed
+
+    def config(self, model: type[BaseModel]) -> BaseModel:
+        """The configuration that the run was started with.
+
+        Raises:
+            StoreError: config.toml is missing or damaged.
+            ConfigError: It does not fit ``model``.
+        """
+        try:
+            table = tomllib.loads((self.path / "config.toml").read_text(encoding="utf-8"))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise StoreError(f"{self.path}/config.toml: {error}") from error
+        return build_config(model, self.record.plugin, {self.record.plugin: table})
+
+    def latest_checkpoint(self) -> Path | None:
+        """The newest whole checkpoint's folder, or None."""
+        found = sorted((self.path / "checkpoints").glob("step-*"))
+        return found[-1] if found else None
+
+    @contextmanager
+    def checkpoint(self, step: int) -> Iterator[Path]:
+        """A folder to write into; renamed to ``step-000200`` when the block ends, removed when it fails."""
+        whole = self.path / "checkpoints" / f"step-{step:06d}"
+        partial = whole.with_name(f".{whole.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        shutil.rmtree(whole, ignore_errors=True)
+        partial.rename(whole)
+
+    def log(self, step: int, **scalars: float) -> None:
+        """Append one line to metrics.jsonl and report progress."""
+        line = json.dumps({"step": step, "time": _now(), **{key: float(value) for key, value in scalars.items()}})
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        self.progress(self.record.plugin, step, self.record.steps)
+
+    def metrics(self) -> list[dict[str, float | str]]:
+        """The lines of metrics.jsonl; of a step that was done twice (after a resume) the last one, in order."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        by_step = {entry["step"]: entry for entry in map(json.loads, lines)}
+        return [by_step[step] for step in sorted(by_step)]
+
+    def preview(self, name: str, picture: npt.NDArray[np.uint8]) -> None:
+        """Write ``previews/<name>.png`` from an RGB picture, shape (y, x, 3), uint8."""
+        import cv2
+
+        path = self.path / "previews" / f"{name}.png"
+        if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+            raise StoreError(f"{path}: cannot be written")
+
+    def note(self, text: str) -> None:
+        """Append one line to log.txt."""
+        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{_now()} {text}\n")
+
+    def should_stop(self) -> bool:
+        """Ctrl-C was pressed once."""
+        return self._stop
+
+    def __enter__(self) -> RunFolder:
+        self._previous = signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._previous)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self._stop:
+            raise KeyboardInterrupt
+        self._stop = True
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
