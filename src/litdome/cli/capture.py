@@ -192,6 +192,7 @@ def run(
 
 def read_tables(session: str | None, config_file: Path | None, assignments: tuple[str, ...]) -> dict[str, Any]:
     """All settings of the stages, checked: unknown tables and keys are refused before anything runs."""
+    from litdome.config import build_config, check_tables, load_tables
     from litdome.pipeline import config_models
 
     tables = load_tables(settings_files(session, config_file), assignments)

@@ -281,8 +281,7 @@ def relight(
     renderer = load_plugin(run.record.plugin).load(run, _device(device))
     with progress_bars() as progress:
         relit = relight_clip(renderer, found, hdr, gain=gain, rotate_deg=rotate_deg, seed=seed, progress=progress)
-    height, width = relit.shape[2], relit.shape[3] * (2 if beside else 1)
-    with VideoWriter(output, width=width, height=height, fps=found.fps) as writer:
+    with VideoWriter(output, fps=found.fps) as writer:
         for frame in side_by_side([found.flat, relit] if beside else [relit]):
             writer.write(frame)
     click.echo(str(output))

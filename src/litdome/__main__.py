@@ -1,0 +1,5 @@
+"""``python -m litdome``."""
+
+from litdome.cli import main
+
+main()
