@@ -65,6 +65,8 @@ def make_array(
     """
     dtype = np.dtype(dtype)
     chunks = chunk or default_chunk(shape, dtype.itemsize)
+    if shard is not None and chunks[0] > shard:
+        chunks = (shard, *chunks[1:])
     chunks = tuple(max(1, min(c, s)) for c, s in zip(chunks, shape, strict=True))
     shards = None
     if shard is not None:
