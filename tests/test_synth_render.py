@@ -7,16 +7,15 @@ import pytest
 
 from litdome.geometry import Camera, look_at
 from litdome.lighting import latlong_directions
-from litdome.synth.render import (
+from litdome.synth.render import Float32Array, Mesh, Scene, cast_surface
+from litdome.synth.shading import (
     DirectionalLights,
-    Float32Array,
-    Mesh,
-    Scene,
-    cast_surface,
     dome_directions,
     dome_lights,
     flat_lights,
+    light_vertices,
     shade,
+    shade_vertices,
 )
 
 
@@ -98,6 +97,21 @@ def test_an_object_throws_its_shadow_away_from_the_light() -> None:
     open_light, shadowed = shade(alone, lit, light), shade(pair, both, light)[both.object == 0]
     assert open_light.max() > 0.8  # a point facing the light, seen at an angle
     assert shadowed.max() < 0.01
+
+
+def test_shadows_at_vertices_agree_with_shadows_at_pixels() -> None:
+    scene = Scene((ball((-0.5, 0, 0), 0.5, roughness=0.5), ball((0.6, 0.1, 0), 0.5, roughness=0.5)))
+    hdr = np.full((32, 64, 3), 0.2, np.float32)
+    hdr[12, 20] = 150.0
+    camera = front_camera()
+    surface = cast_surface(scene, camera)
+    lights = (dome_lights(hdr, 64), flat_lights(64))
+    both = shade_vertices(scene, surface, light_vertices(scene, lights), camera.centre)
+    for fast, light in zip(both, lights, strict=True):
+        exact = shade(scene, surface, light)
+        # they differ where a vertex triangle straddles the edge of a shadow
+        assert np.abs(fast - exact).mean() < 0.01 * exact.mean()
+    assert np.abs(both[0] - both[1]).mean() > 0.1
 
 
 def test_geometry_reprojects_onto_the_pixel_it_was_seen_at() -> None:

@@ -1,4 +1,4 @@
-"""The simulated stage itself: its ring of cameras, and the LED dome that is seen behind the subject."""
+"""The simulated stage itself: its ring of cameras, their sensors, and the LED dome seen behind the subject."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from litdome.color import srgb_from_linear
 from litdome.geometry import Camera, Rig, look_at
 from litdome.lighting import sh_basis
-from litdome.synth.render import DirectionalLights, Float32Array, camera_rays, dome_directions
+from litdome.synth.render import Float32Array, camera_rays
+from litdome.synth.shading import DirectionalLights, dome_directions
 
 TARGET = np.array([0.0, 0.92, 0.0])  # half the height of a standing person, m
-SUBJECT_HEIGHT_M = 2.0  # what a camera must see, arms up not included
+SUBJECT_HEIGHT_M = 2.15  # what a camera must see, arms up not included
 WALL_RADIUS_M = 4.5
 WALL_ALBEDO = 0.10
 LED_BRIGHTNESS = 0.25  # of an LED's face, of the radiance of its cell; a real one would clip
+SHOT_NOISE = 4e-5  # variance per linear light: one code at half light
+READ_NOISE = 3e-4  # linear: one code in the dark
 
 
 def make_rig(
@@ -63,7 +67,7 @@ def _wall(camera: Camera, count: int) -> tuple[Float32Array, npt.NDArray[np.intp
     reach = -along + np.sqrt(along**2 + WALL_RADIUS_M**2 - centre @ centre)
     outward = (centre + reach[:, None] * rays) / WALL_RADIUS_M
     distance, led = cKDTree(dome_directions(count)).query(outward)
-    dot_radius = 0.16 * np.sqrt(4 * np.pi / count)
+    dot_radius = 0.09 * np.sqrt(4 * np.pi / count)
     sharpness = reach.mean() / camera.intrinsics[0, 0] / WALL_RADIUS_M
     dot = np.clip((dot_radius - distance) / sharpness + 0.5, 0, 1)
     azimuth, height = np.arctan2(outward[:, 0], outward[:, 2]), np.arcsin(np.clip(outward[:, 1], -1, 1))
@@ -90,3 +94,18 @@ def wall_picture(camera: Camera, lights: DirectionalLights) -> Float32Array:
 def _from_line(angle: npt.NDArray[np.float64], step: float) -> npt.NDArray[np.float64]:
     """Distance to the nearest multiple of ``step``, rad."""
     return np.asarray(np.abs((angle + step / 2) % step - step / 2))
+
+
+def expose(linear: Float32Array, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """What the sensor stores of linear light under session gain 1: shot and read noise, sRGB curve, 8 bits."""
+    noise = rng.standard_normal(linear.shape, np.float32)
+    signal = np.clip(linear, 0, 1.2)
+    noise *= np.sqrt(SHOT_NOISE * signal + READ_NOISE**2)
+    codes = _srgb_codes()
+    return np.asarray(codes[(np.clip(signal + noise, 0, 1) * (len(codes) - 1) + 0.5).astype(np.uint16)])
+
+
+@lru_cache(maxsize=1)
+def _srgb_codes() -> npt.NDArray[np.uint8]:
+    """sRGB codes of 0..1 in steps fine enough for the curve's steepest part (a fifth of a code)."""
+    return np.asarray(np.round(srgb_from_linear(np.linspace(0, 1, 16384)) * 255), np.uint8)

@@ -1,0 +1,144 @@
+"""Filming: the moving person in the dome, picture by picture, with the exact truth of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from litdome.color import srgb_from_linear
+from litdome.geometry import Camera, Rig
+from litdome.synth.body import Body
+from litdome.synth.render import Float32Array, Scene, Surface, cast_surface
+from litdome.synth.rig import expose, wall_picture
+from litdome.synth.shading import DirectionalLights, LitVertices, light_vertices, shade_vertices
+
+UInt8Array = npt.NDArray[np.uint8]
+HIDDEN_M = 5e-3  # a point is hidden when something lies more than this before it
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """One picture with its truth.
+
+    Attributes:
+        rgb: What the sensor stored, shape (y, x, 3).
+        mask: Coverage, shape (y, x), 0..255.
+        albedo: sRGB-encoded, shape (y, x, 3), 0 outside the person; of flat pictures only.
+        flat: The picture that flat light would have given at this moment, noise-free; of relit pictures only.
+        motion: Displacement of the surface to the relit and to the next flat time, shape (2, 2, y, x) as (time, x or
+            y, ...), px; NaN where nothing is or where it gets hidden; of flat pictures with a next one only.
+    """
+
+    rgb: UInt8Array
+    mask: UInt8Array
+    albedo: UInt8Array | None = None
+    flat: UInt8Array | None = None
+    motion: npt.NDArray[np.float16] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """What is to be filmed.
+
+    Attributes:
+        rig: Who films.
+        body: The person.
+        start_s, fps: The body's time at frame 0, and frames per second.
+        lights: Light of each frame, flat ones the same object as `flat`.
+        flat: The flat light.
+        seed: Draws the sensors' noise.
+    """
+
+    rig: Rig
+    body: Body
+    start_s: float
+    fps: float
+    lights: Sequence[DirectionalLights]
+    flat: DirectionalLights
+    seed: int
+
+    def time_s(self, frame: int) -> float:
+        """The body's time at a rig frame."""
+        return self.start_s + frame / self.fps
+
+
+def shoot(film: Film, workers: int) -> Iterator[tuple[Shot, ...]]:
+    """Film every frame, on threads; the shots of all cameras, frame by frame, in order."""
+    set_ = _Set(film)
+    frames = len(film.lights)
+    with ThreadPoolExecutor(workers) as pool:
+        ahead = [pool.submit(set_.shoot, frame) for frame in range(min(2 * workers, frames))]
+        for frame in range(frames):
+            shots = ahead.pop(0).result()
+            if frame + 2 * workers < frames:
+                ahead.append(pool.submit(set_.shoot, frame + 2 * workers))
+            yield shots
+
+
+class _Set:
+    """The film with what frames share: scenes of neighbouring times, walls under the same light."""
+
+    def __init__(self, film: Film) -> None:
+        self.film = film
+        self.scene = lru_cache(maxsize=12)(self._scene)
+        self.wall = lru_cache(maxsize=3 * len(film.rig.cameras))(wall_picture)
+
+    def _scene(self, frame: int) -> Scene:
+        return Scene((self.film.body.mesh(self.film.time_s(frame)),))
+
+    def shoot(self, frame: int) -> tuple[Shot, ...]:
+        light, flat = self.film.lights[frame], self.film.flat
+        lit = light_vertices(self.scene(frame), (flat,) if light is flat else (light, flat))
+        return tuple(self._shot(frame, index, lit) for index in range(len(self.film.rig.cameras)))
+
+    def _shot(self, frame: int, index: int, lit: LitVertices) -> Shot:
+        film, camera, light = self.film, self.film.rig.cameras[index], self.film.lights[frame]
+        scene = self.scene(frame)
+        surface = cast_surface(scene, camera)
+        is_flat = light is film.flat
+        shaded = shade_vertices(scene, surface, lit, camera.centre)
+        rgb = expose(
+            _over(surface, shaded[0], self.wall(camera, light)), np.random.default_rng([film.seed, 3, frame, index])
+        )
+        mask = np.round(surface.mask * 255).astype(np.uint8)
+        if not is_flat:
+            return Shot(rgb, mask, flat=_codes(_over(surface, shaded[1], self.wall(camera, film.flat))))
+        albedo = _codes(surface.picture(surface.albedo))
+        if frame + 2 >= len(film.lights):
+            return Shot(rgb, mask, albedo)
+        later = [surface_motion(surface, camera, self.scene(frame + ahead)) for ahead in (1, 2)]
+        return Shot(rgb, mask, albedo, motion=np.stack(later).astype(np.float16))
+
+
+def surface_motion(surface: Surface, camera: Camera, later: Scene) -> Float32Array:
+    """Displacement in the picture of every visible surface point until its mesh is ``later``.
+
+    Returns:
+        Shape (2, y, x), px as (x, y); NaN where nothing is, or where the point is hidden or out of sight then.
+    """
+    corners = later.vertices[later.faces[surface.triangle]]
+    points = np.einsum("nk,nkc->nc", surface.barycentric, corners)
+    before, after = (camera.project(p.astype(np.float64)) for p in (surface.position, points))
+    toward = camera.centre.astype(np.float32) - points
+    toward /= np.linalg.norm(toward, axis=1, keepdims=True)
+    hidden = later.occluded(points + np.float32(HIDDEN_M) * toward, toward)
+    hidden |= ((after < -0.5) | (after > [camera.width - 0.5, camera.height - 0.5])).any(axis=1)
+    motion = np.where(hidden[:, None], np.nan, after - before).astype(np.float32)
+    return np.moveaxis(surface.picture(motion, np.nan), -1, 0)
+
+
+def _over(surface: Surface, shaded: Float32Array, wall: Float32Array) -> Float32Array:
+    """The person before the wall, linear, shape (y, x, 3)."""
+    out = wall.reshape(-1, 3).copy()
+    coverage = surface.coverage[:, None]
+    out[surface.pixels] = shaded * coverage + out[surface.pixels] * (1 - coverage)
+    return out.reshape(wall.shape)
+
+
+def _codes(linear: Float32Array) -> UInt8Array:
+    return np.asarray(np.round(srgb_from_linear(np.clip(linear, 0, 1)) * 255), np.uint8)
