@@ -21,9 +21,10 @@ def test_projection_equals_the_original(relighter_fixture: Path, pose: str, conv
     view = lighting.project_hdri(
         fixture["hdr"], c2w, 44, 80, convention="cosmos" if convention == "default" else "physical"
     )
-    # the original resamples through a 512-texel cubemap: 1e-4 on average, single pole pixels differ
+    # the original resamples through a 512-texel cube map: 1e-4 on average, texels beside a strong light differ more
     for name, tone_map in (("env_ldr", lighting.tone_map_ldr), ("env_log", lighting.tone_map_log)):
-        assert np.abs(tone_map(view) - fixture[f"{case}.{name}"]).mean() < 1e-4
+        difference = np.abs(tone_map(view) - fixture[f"{case}.{name}"])
+        assert difference.mean() < 1e-4 and difference.max() < 1e-3
     np.testing.assert_allclose(lighting.view_directions(44, 80), fixture["env_nrm"], atol=1e-6)
 
 

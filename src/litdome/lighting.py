@@ -19,6 +19,7 @@ from litdome.geometry import OPENCV_FROM_OPENGL, rotation_about_y
 FloatArray = npt.NDArray[np.floating[Any]]
 HdriConvention = Literal["physical", "cosmos"]
 HDRI_MAX = 65504.0  # DiffusionRenderer clamps to the largest half float
+CUBE_HALF = 256.0  # DiffusionRenderer resamples through a cube map of 512 texels a side
 KIND_CODES = {"dark": 0, "flat": 1, "hdri": 2, "pattern": 3}
 
 
@@ -87,16 +88,28 @@ def latlong_solid_angles(height: int, width: int) -> FloatArray:
     return ((edges[:-1] - edges[1:]) * 2 * np.pi / width)[:, None]
 
 
-def sample_latlong(hdr: FloatArray, directions: FloatArray, convention: HdriConvention = "physical") -> FloatArray:
-    """Bilinear radiance of a lat-long map, shape (v, u, 3), in world directions, shape (..., 3)."""
+def sample_latlong(
+    hdr: FloatArray,
+    directions: FloatArray,
+    convention: HdriConvention = "physical",
+    *,
+    wrap_poles: bool = False,
+) -> FloatArray:
+    """Bilinear radiance of a lat-long map, shape (v, u, 3), in unit world directions, shape (..., 3).
+
+    ``wrap_poles`` blends the half texel at each pole with the other pole, as the original does; else it is held.
+    """
     height, width = hdr.shape[:2]
     uv = latlong_uv(directions.reshape(-1, 3), convention)
-    x, y = uv[:, 0] * width - 0.5, np.clip(uv[:, 1] * height - 0.5, 0, height - 1)
-    x0, y0 = np.floor(x).astype(int), np.minimum(np.floor(y).astype(int), height - 2)
+    x, y = uv[:, 0] * width - 0.5, uv[:, 1] * height - 0.5
+    if not wrap_poles:
+        y = np.clip(y, 0, height - 1)
+    x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
     fx, fy = (x - x0)[:, None], (y - y0)[:, None]
     left, right = x0 % width, (x0 + 1) % width
-    top = hdr[y0, left] * (1 - fx) + hdr[y0, right] * fx
-    bottom = hdr[y0 + 1, left] * (1 - fx) + hdr[y0 + 1, right] * fx
+    above, below = y0 % height, (y0 + 1) % height
+    top = hdr[above, left] * (1 - fx) + hdr[above, right] * fx
+    bottom = hdr[below, left] * (1 - fx) + hdr[below, right] * fx
     return cast(FloatArray, (top * (1 - fy) + bottom * fy).astype(np.float32).reshape(directions.shape))
 
 
@@ -138,7 +151,27 @@ def project_hdri(
         Radiance, shape (height, width, 3), float32, over the directions of `view_directions`.
     """
     world = view_directions(height, width) @ (world_from_camera[:3, :3] @ OPENCV_FROM_OPENGL).T
-    return sample_latlong(clean_hdri(hdr), world @ rotation_about_y(-rotation_deg).T, convention)
+    directions, clean = world @ rotation_about_y(-rotation_deg).T, clean_hdri(hdr)
+    view = sample_latlong(clean, directions, convention)
+    polar = np.abs(directions[..., 1]) > np.cos(max(8 / CUBE_HALF, 0.75 * np.pi / hdr.shape[0]))
+    view[polar] = _sample_pole(clean, directions[polar], convention)
+    return view
+
+
+def _sample_pole(hdr: FloatArray, directions: FloatArray, convention: HdriConvention) -> FloatArray:
+    """Radiance near a pole as DiffusionRenderer sees it: four texels of a cube face, each from the map with both axes
+    wrapped. Shape (n, 3) to (n, 3). At the pole itself a lat-long map has no one value; this is a mean around it."""
+    face = directions[:, [0, 2]] / np.abs(directions[:, 1:2]) * CUBE_HALF + CUBE_HALF - 0.5
+    low = np.floor(face)
+    fraction = face - low
+    total = np.zeros_like(directions)
+    for step in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        corner = (low + step + 0.5 - CUBE_HALF) / CUBE_HALF
+        around = np.stack([corner[:, 0], np.sign(directions[:, 1]), corner[:, 1]], axis=-1)
+        around /= np.linalg.norm(around, axis=-1, keepdims=True)
+        weight = np.prod(np.where(step, fraction, 1 - fraction), axis=-1, keepdims=True)
+        total += weight * sample_latlong(hdr, around, convention, wrap_poles=True)
+    return total
 
 
 def rotate_hdri(hdr: FloatArray, rotation_deg: float, convention: HdriConvention = "physical") -> FloatArray:
