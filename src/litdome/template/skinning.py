@@ -62,12 +62,20 @@ def move_bones(template: Template, pose: Pose) -> BoneMotion:
     quaternions = quaternions_from_axis_angle(pose.rotations)
     shifts = np.zeros((bones, 3))
     shifts[0] = pose.translation
-    for bone in range(1, bones):
-        parent = int(template.parents[bone])
-        arm = template.joints[bone] - template.joints[parent]
-        shifts[bone] = shifts[parent] + _turn(quaternions[parent], arm)
-        quaternions[bone] = _product(quaternions[parent], quaternions[bone])
+    for level in _levels(template):  # whole generations at once: a loop over bones takes longer than the skinning
+        parents = template.parents[level]
+        arms = template.joints[level] - template.joints[parents]
+        shifts[level] = shifts[parents] + _turn(quaternions[parents], arms)
+        quaternions[level] = _product(quaternions[parents], quaternions[level])
     return BoneMotion(quaternions, shifts)
+
+
+def _levels(template: Template) -> list[IntArray]:
+    """Bones by their distance from the root, the root itself left out."""
+    depths = np.zeros(len(template.bones), np.int32)
+    for bone in range(1, len(depths)):
+        depths[bone] = depths[template.parents[bone]] + 1
+    return [np.flatnonzero(depths == depth).astype(np.int32) for depth in range(1, int(depths.max()) + 1)]
 
 
 def posed_joints(template: Template, pose: Pose) -> FloatArray:
