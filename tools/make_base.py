@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from litdome.config import build_config, read_toml
+from litdome.errors import UsageError
 from litdome.lighting import view_directions
 from litdome.synth.scenes import render_scene
 from litdome.train_plugins.relighter import RelighterTrainer
@@ -104,9 +106,9 @@ class ProceduralView:
         """There is only one."""
         return self
 
-    def clips(self, length: int, stride: int) -> ProceduralView:
-        """Clips and single pictures are mixed already."""
-        return self
+    def clips(self, length: int, stride: int) -> Sequence[dict[str, Tensor]]:
+        """Not here: clips and single pictures are mixed already."""
+        raise UsageError("procedural scenes hold clips already", hint="clip_frames = 1")
 
     def __len__(self) -> int:
         return len(self.seeds) * self.variants
@@ -115,7 +117,7 @@ class ProceduralView:
         variant, place = divmod(index, len(self.seeds))
         seed = self.seeds[place]
         stored = torch.from_numpy(self.cache.get(seed, scene_kind(seed))).float() / 255
-        parts = stored.split(list(CHANNELS.values()), dim=1)
+        parts = torch.split(stored, list(CHANNELS.values()), dim=1)
         sample = {key: part * 2 - 1 if key in SIGNED else part for key, part in zip(CHANNELS, parts, strict=True)}
         height, width = stored.shape[-2:]
         direction = torch.from_numpy(view_directions(height, width)).permute(2, 0, 1)
@@ -150,6 +152,7 @@ def base_config(minutes: float, seed: int = 0) -> RelighterConfig:
         seed=seed,
         checkpoint_every=500,
         preview_every=500,
+        precision="bfloat16",
         latent_cache_mb=0,
         dropout=DropoutConfig(each=0.05, geometry=0.7),
     )
@@ -241,7 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run and its scenes")
     parser.add_argument("--minutes", type=float, default=80.0, help="how long to train")
-    parser.add_argument("--scenes", type=int, default=2000, help="number of training scenes")
+    parser.add_argument("--scenes", type=int, default=1500, help="number of training scenes")
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
     parser.add_argument("--evaluate", action="store_true", help="score the latest checkpoint")
     parser.add_argument("--steps", type=int, default=2, help="sampling steps for --evaluate")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ class DatasetView(Protocol):
         """The samples of one split: train, test_light, ..."""
         ...
 
-    def clips(self, length: int, stride: int) -> DatasetView:
+    def clips(self, length: int, stride: int) -> Sequence[dict[str, Tensor]]:
         """Samples of ``length`` successive pictures, starting every ``stride`` pictures."""
         ...
 

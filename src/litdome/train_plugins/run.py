@@ -115,6 +115,7 @@ class RunFolder:
             raise StoreError(f"{path}: not a run (no run.json)", hint="litdome train PLUGIN DATASET") from error
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise StoreError(f"{path}/run.json: damaged: {error}") from error
+        _drop_cut_off_line(path / "metrics.jsonl")
         return cls(path, record, device or record.device, progress)
 
     @property
@@ -197,6 +198,13 @@ class RunFolder:
         if self._stop:
             raise KeyboardInterrupt
         self._stop = True
+
+
+def _drop_cut_off_line(path: Path) -> None:
+    """A kill may leave half a line at the end."""
+    text = path.read_bytes() if path.exists() else b""
+    if text and not text.endswith(b"\n"):
+        path.write_bytes(text[: text.rfind(b"\n") + 1])
 
 
 def _now() -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from litdome.errors import InputError
-from litdome.train_plugins.protocol import DatasetView
 from litdome.train_plugins.relighter.autoencoder import Autoencoder
 from litdome.train_plugins.relighter.conditions import Condition, assemble_conditions
 from litdome.train_plugins.relighter.config import RelighterConfig
@@ -69,10 +69,18 @@ class _Latents:
         return sum(t.numel() * t.element_size() for t in (self.clean, *self.conditions.values()))
 
 
+class Samples(Protocol):
+    """What training reads: a `DatasetView`, or its clips."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Mapping[str, Tensor]: ...
+
+
 class LatentCache:
     """Encoded samples, kept in memory up to a limit."""
 
-    def __init__(self, data: DatasetView, config: RelighterConfig, autoencoder: Autoencoder, device: str) -> None:
+    def __init__(self, data: Samples, config: RelighterConfig, autoencoder: Autoencoder, device: str) -> None:
         self._data, self._config, self._autoencoder, self._device = data, config, autoencoder, device
         self._keys = condition_keys(config)
         self._kept: dict[int, _Latents] = {}

@@ -17,7 +17,9 @@ def find_problems(data: DatasetView, config: RelighterConfig) -> list[Problem]:
         return [*problems, Problem("error", "dataset: 0 samples in this split", "litdome dataset show DATASET")]
     if len(data) < config.batch:
         message = f"dataset: {len(data)} samples < batch of {config.batch}: samples repeat within a step"
-        problems.append(Problem("warning", message, f"--set relighter.batch={len(data)}"))
+        problems.append(Problem("warning", message, f"--set batch={len(data)}"))
+    if config.base == "random" and config.mode == "lora":
+        problems.append(Problem("error", "base = random takes no adapter: its output layer is zero", "--set mode=full"))
     try:
         base = open_base(config.base, config.network, config.seed)
         if not missing:

@@ -6,6 +6,7 @@ Source: nv-tlabs/cosmos-transfer1-diffusion-renderer general_dit_diffusion_rende
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from diffusers import CosmosTransformer3DModel
@@ -96,6 +97,11 @@ class RelighterNetwork(CosmosTransformer3DModel):  # type: ignore[misc]  # diffu
     """The forward renderer as a diffusers model; build it with `build_network`."""
 
     _keep_in_fp32_modules: list[str] | None = None
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """As every module's; diffusers' own warns of casts even when there is nothing to keep in float32."""
+        nn.Module.to(self, *args, **kwargs)
+        return self
 
     def forward(
         self,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from litdome.errors import PluginError, StoreError
 from litdome.train_plugins.protocol import DatasetView, Run
-from litdome.train_plugins.relighter.batches import LatentCache, condition_keys, sample_order
+from litdome.train_plugins.relighter.batches import LatentCache, Samples, condition_keys, sample_order
 from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.model import (
     AVERAGE_FILE,
@@ -49,7 +49,11 @@ class Training:
     """State of one training: network, optimizer, average, step."""
 
     def __init__(self, data: DatasetView, config: RelighterConfig, run: Run) -> None:
-        self.data, self.config, self.run = data, config, run
+        self.config, self.run = config, run
+        frames = config.clip_frames
+        self.data: Samples = data if frames == 1 else data.clips(frames, max(1, frames // 2))
+        if len(self.data) == 0:
+            raise PluginError(f"relighter: no clip of {frames} pictures in this split", hint="--set clip_frames=1")
         self.step, self._seconds = 0, 0.0
         self.base = open_trainable(config, run.seed)
         self.network = self.base.network.to(run.device)
@@ -62,7 +66,7 @@ class Training:
         self.average = WeightAverage(dict(self.network.state_dict()), config.ema_decay) if full else None
         scale = self.autoencoder.channel_scale() ** config.picture_weighting
         self._channel_weight = (scale / scale.mean()).to(run.device)
-        self._cache = LatentCache(data, config, self.autoencoder, run.device)
+        self._cache = LatentCache(self.data, config, self.autoencoder, run.device)
 
     def run_to_end(self) -> None:
         """Step until the configuration's steps or minutes are over, or the user stops."""
@@ -125,7 +129,7 @@ class Training:
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise PluginError(
                 f"relighter: loss {loss}, gradient {norm} at step {self.step + 1} (samples {indices})",
-                hint=f"--set relighter.learning_rate={config.learning_rate / 3:.1g}, then --resume {self.run.path}",
+                hint=f"--set learning_rate={config.learning_rate / 3:.1g}, then --resume {self.run.path}",
             )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
