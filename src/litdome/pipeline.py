@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from litdome.compute import default_workers, run_units
 from litdome.config import build_config
-from litdome.errors import LitdomeError, UsageError
+from litdome.errors import LitdomeError, StoreError, UsageError
 from litdome.progress import Progress, ShouldStop, never, silent
 from litdome.stage import Stage, StageConfig, Unit
 from litdome.store.provenance import StageRecord, folder_fingerprint, now, stage_fingerprint
@@ -172,16 +172,7 @@ def ingest_recording(
     stage.plan(config)
     inputs = {"recording": folder_fingerprint(folder, without=("truth", "boards"))}
     is_new = not session_exists(url)
-    if is_new:
-        session = Session.new(url, session_attrs(recording))
-    else:
-        session = Session.open(url, writable=True)
-        wanted = stage_fingerprint(stage.name, stage.version, config.model_dump(mode="json"), inputs)
-        record = session.record(stage.name)
-        if record is None or record.fingerprint != wanted:
-            raise UsageError(
-                f"{url}: exists already, from another recording or settings", hint="give another name, or remove it"
-            )
+    session = Session.new(url, session_attrs(recording)) if is_new else _same_session(url, stage, config, inputs)
     try:
         return run_stage(
             session,
@@ -197,6 +188,19 @@ def ingest_recording(
             files, path = fsspec.core.url_to_fs(url)
             files.rm(path, recursive=True)
         raise
+
+
+def _same_session(url: str, stage: Stage, config: StageConfig, inputs: Mapping[str, str]) -> Session:
+    wanted = stage_fingerprint(stage.name, stage.version, config.model_dump(mode="json"), inputs)
+    hint = "give another name, or remove it"
+    try:
+        session = Session.open(url, writable=True)
+    except StoreError as error:
+        raise UsageError(f"{url}: exists already, and is no session", hint=hint) from error
+    record = session.record(stage.name)
+    if record is None or record.fingerprint != wanted:
+        raise UsageError(f"{url}: exists already, from another recording or settings", hint=hint)
+    return session
 
 
 def session_exists(url: str) -> bool:
