@@ -17,7 +17,7 @@ from litdome.synth.shading import DirectionalLights, dome_directions
 TARGET = np.array([0.0, 0.92, 0.0])  # half the height of a standing person, m
 SUBJECT_HEIGHT_M = 2.15  # what a camera must see, arms up not included
 WALL_RADIUS_M = 4.5
-WALL_ALBEDO = 0.10
+WALL_ALBEDO = 0.025  # darker than black shoes, so that plates tell people apart
 LED_BRIGHTNESS = 0.25  # of an LED's face, of the radiance of its cell; a real one would clip
 SHOT_NOISE = 4e-5  # variance per linear light: one code at half light
 READ_NOISE = 3e-4  # linear: one code in the dark
