@@ -87,6 +87,17 @@ def test_the_first_ctrl_c_asks_and_the_second_stops(tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_who_watches_for_ctrl_c_around_a_run_is_told_too(tmp_path: Path) -> None:
+    told: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: told.append(number))
+    try:
+        with new_run(tmp_path / "run") as run:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert run.should_stop() and told == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"schema": 99}', '{"schema": 1, "colour": 2}'])
 def test_a_damaged_or_newer_run_is_refused(tmp_path: Path, text: str) -> None:
     new_run(tmp_path / "run")

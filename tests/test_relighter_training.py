@@ -115,6 +115,17 @@ def test_an_adapter_is_small_and_loads_in_diffusers_with_its_alpha(tmp_path: Pat
     assert (trained - untrained).abs().max() > 1e-3
 
 
+def test_references_are_the_untrained_base_and_the_autoencoder(tmp_path: Path, base: Path) -> None:
+    run = fit(tmp_path / "run", config(mode="lora", base=str(base), learning_rate=0.05))
+    references, sample = RelighterTrainer().references(run, "cpu"), SyntheticView()[0]
+    assert torch.allclose(references["autoencoder"].render(sample, seed=0).rgb, sample["relit"], atol=1e-5)
+    untrained, trained = (
+        one.render(sample, seed=0).rgb for one in (references["base"], RelighterTrainer().load(run, "cpu"))
+    )
+    assert not torch.equal(untrained, trained)
+    assert "base" not in RelighterTrainer().references(fit(tmp_path / "random", config()), "cpu")
+
+
 def test_an_adapter_that_changes_nothing_is_refused(tmp_path: Path, base: Path) -> None:
     run = fit(tmp_path / "run", config(mode="lora", base=str(base)))
     checkpoint = run.latest_checkpoint()

@@ -198,6 +198,8 @@ class RunFolder:
         if self._stop:
             raise KeyboardInterrupt
         self._stop = True
+        if callable(self._previous) and self._previous is not signal.default_int_handler:
+            self._previous(number, frame)  # whoever is around this run is told too
 
 
 def _drop_cut_off_line(path: Path) -> None:

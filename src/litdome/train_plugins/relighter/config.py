@@ -14,11 +14,14 @@ class _Table(BaseModel):
 
 
 class NoiseConfig(_Table):
-    """Noise levels in training and where the sampler starts: what the sampler starts from must be trained."""
+    """Noise levels in training and where the sampler starts: what the sampler starts from must be trained.
+
+    Light and colour are decided at high noise, so a small network spends most of its steps there.
+    """
 
     sigma_max: float = Field(20.0, gt=0, description="Noise level that sampling starts from.")
-    ln_sigma_mean: float = Field(0.6, description="Mean of the natural logarithm of the noise level in training.")
-    ln_sigma_std: float = Field(1.7, gt=0, description="Its standard deviation.")
+    ln_sigma_mean: float = Field(1.5, description="Mean of the natural logarithm of the noise level in training.")
+    ln_sigma_std: float = Field(1.5, gt=0, description="Its standard deviation.")
 
 
 class SamplingConfig(_Table):

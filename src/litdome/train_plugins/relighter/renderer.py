@@ -10,7 +10,7 @@ from torch import Tensor
 from litdome.errors import InputError
 from litdome.train_plugins.protocol import Rendered
 from litdome.train_plugins.relighter.autoencoder import Autoencoder
-from litdome.train_plugins.relighter.batches import condition_keys, encode_conditions
+from litdome.train_plugins.relighter.batches import as_video, condition_keys, encode_conditions
 from litdome.train_plugins.relighter.conditions import assemble_conditions
 from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.network import RelighterNetwork
@@ -84,6 +84,21 @@ class RelighterRenderer:
         made = sample_euler(denoise, noise, noise_schedule(sampling.steps, sigma_max))
         pictures = self._autoencoder.decode(made)[0].transpose(0, 1)
         return (pictures * 0.5 + 0.5).float().cpu()
+
+
+class AutoencoderCeiling:
+    """The truth through the autoencoder and back: no relighter over this autoencoder can be better."""
+
+    def __init__(self, autoencoder: Autoencoder, device: str) -> None:
+        self._autoencoder, self._device = autoencoder, device
+        self.reads: tuple[str, ...] = ("relit",)
+
+    @torch.no_grad()
+    def render(self, inputs: Mapping[str, Tensor], *, seed: int) -> Rendered:
+        """The relit pictures, encoded and decoded."""
+        video = as_video(inputs["relit"].to(self._device), "relit", self._autoencoder)
+        pictures = self._autoencoder.decode(self._autoencoder.encode(video))[0].transpose(0, 1)
+        return Rendered(rgb=(pictures * 0.5 + 0.5).clamp(0, 1).float().cpu(), alpha=None)
 
 
 def chunk_ranges(frames: int, chunk: int, overlap: int) -> list[tuple[int, int]]:

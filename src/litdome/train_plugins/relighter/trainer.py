@@ -6,6 +6,7 @@ from typing import ClassVar, cast
 
 from pydantic import BaseModel
 
+from litdome.config import build_config, read_toml
 from litdome.errors import PluginError
 from litdome.train_plugins.protocol import CONTRACT, DatasetView, Problem, Renderer, Run
 from litdome.train_plugins.relighter.config import RelighterConfig
@@ -39,11 +40,10 @@ class RelighterTrainer:
         Raises:
             PluginError: No checkpoint, or an adapter that changes nothing.
         """
-        from litdome.config import build_config, read_toml
         from litdome.train_plugins.relighter.model import load_weights, open_trainable, require_live_adapter
         from litdome.train_plugins.relighter.renderer import RelighterRenderer
 
-        config = build_config(RelighterConfig, self.name, {self.name: read_toml(run.path / "config.toml")})
+        config = _config_of(run)
         checkpoint = run.latest_checkpoint()
         if checkpoint is None:
             raise PluginError(f"{run.path}: no checkpoint yet", hint=f"litdome train --resume {run.path}")
@@ -52,3 +52,22 @@ class RelighterTrainer:
         if config.mode == "lora":
             require_live_adapter(base.network)
         return RelighterRenderer(base.network.to(device), base.autoencoder.to(device), config, device)
+
+    def references(self, run: Run, device: str) -> dict[str, Renderer]:
+        """What a run is compared with: its base before training (none for random), and the autoencoder's ceiling."""
+        from litdome.train_plugins.relighter.renderer import AutoencoderCeiling, RelighterRenderer
+        from litdome.train_plugins.relighter.weights import open_base, without_cross_attention
+
+        config = _config_of(run)
+        base = without_cross_attention(open_base(config.base, config.network, run.seed))
+        autoencoder = base.autoencoder.to(device)
+        found: dict[str, Renderer] = {"autoencoder": AutoencoderCeiling(autoencoder, device)}
+        if config.base != "random":
+            found["base"] = RelighterRenderer(base.network.to(device), autoencoder, config, device)
+        return found
+
+
+def _config_of(run: Run) -> RelighterConfig:
+    return build_config(
+        RelighterConfig, RelighterTrainer.name, {RelighterTrainer.name: read_toml(run.path / "config.toml")}
+    )
