@@ -1,0 +1,1 @@
+"""From pictures to training material: flow, masks, HDRI views, alignment."""
