@@ -1,0 +1,1 @@
+"""What people look at: status, scores per pair, pages with pictures."""

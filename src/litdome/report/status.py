@@ -1,0 +1,203 @@
+"""Where a session stands: its stages with the next command to type, its absent frames, its pairs with their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from litdome.lighting import KIND_CODES
+from litdome.pipeline import ORDER, State, processing_stages, stage_status
+from litdome.store.decisions import Decision, effective_keep, read_decisions
+from litdome.store.session import Session
+
+BoolArray = npt.NDArray[np.bool_]
+SCORES = ("shift_px", "shift_p95_px", "reliability", "sharpness", "clipped", "flicker")
+
+
+@dataclass(frozen=True)
+class StageLine:
+    """One stage: missing, partial, stale or done; units done of all; what to type to get on (None when done)."""
+
+    name: str
+    state: State
+    done: int
+    total: int
+    next_command: str | None
+
+
+@dataclass(frozen=True)
+class SessionStatus:
+    """Where a session stands.
+
+    Attributes:
+        headline: The take in one line.
+        stages: In running order.
+        absent: Rig frames that each camera did not record, by camera.
+    """
+
+    headline: str
+    stages: tuple[StageLine, ...]
+    absent: dict[str, list[int]]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every stage is done."""
+        return all(line.state == "done" for line in self.stages)
+
+    @property
+    def next_command(self) -> str | None:
+        """What to type now."""
+        return next((line.next_command for line in self.stages if line.next_command), None)
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``litdome status --json`` prints."""
+        return {
+            "schema": 1,
+            "stages": [asdict(line) for line in self.stages],
+            "cameras": [{"id": id, "absent": absent} for id, absent in self.absent.items()],
+        }
+
+
+def session_status(session: Session) -> SessionStatus:
+    """Measure a session against the settings that its stages ran with."""
+    return SessionStatus(_headline(session), _stage_lines(session), _absent_frames(session))
+
+
+def _stage_lines(session: Session) -> tuple[StageLine, ...]:
+    lines = {"ingest": _ingest_line(session)}
+    for name, stage in processing_stages().items():
+        found = stage_status(session, stage)
+        ready = all(lines[need].state == "done" for need in stage.needs)
+        # pipeline compares with the inputs' records; a stale input makes everything after it stale too
+        state: State = "stale" if found.state in ("partial", "done") and not ready else found.state
+        command = f"litdome {name} {session.url}" if ready else f"litdome run {session.url} --until {name}"
+        lines[name] = StageLine(name, state, found.done, found.total, None if state == "done" else command)
+    return tuple(lines[name] for name in ORDER)
+
+
+def _ingest_line(session: Session) -> StageLine:
+    record, done = session.record("ingest"), session.done("ingest")
+    state: State = "missing" if record is None else "done" if record.finished else "partial"
+    command = f"litdome ingest {session.attrs.get('recording', 'RECORDING')} {session.url}"
+    return StageLine("ingest", state, int(done.sum()), len(done), None if state == "done" else command)
+
+
+def _headline(session: Session) -> str:
+    name, subject = session.attrs.get("name", session.url), session.attrs.get("subject")
+    who = f"{name} (subject {subject})" if subject else str(name)
+    if not session.has("pairs/alpha"):
+        return f"{who}: ingest has written no pairs yet"
+    counts = (
+        (len(session.cameras), "camera"),
+        (len(session.pairs), "pair"),
+        (len(session.hdri_names), "light"),
+    )
+    text = f"{who}: " + ", ".join(plural(count, noun) for count, noun in counts)
+    alone = relit_without_pair(session)
+    return text + (f"; {plural(alone, 'relit frame')} before the first flat one, without a pair" if alone else "")
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 pair``, ``3 pairs``."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def relit_without_pair(session: Session) -> int:
+    """Relit rig frames before the first flat one: they make no pair."""
+    return int((session.schedule.kind == KIND_CODES["hdri"]).sum()) - len(session.pairs)
+
+
+def _absent_frames(session: Session) -> dict[str, list[int]]:
+    if not session.has("schedule/present"):
+        return {}
+    present, decoded = session.read("schedule/present"), session.done("ingest")
+    rows = zip(session.cameras, present, decoded, strict=False)  # a camera still to be decoded lacks nothing yet
+    return {id: [int(frame) for frame in np.flatnonzero(~row)] if done else [] for id, row, done in rows}
+
+
+@dataclass(frozen=True, eq=False)
+class PairQuality:
+    """Scores of every camera and pair, all arrays of shape (camera, pair).
+
+    Attributes:
+        keep: Effective: the automatic choice, overruled by decisions.
+        automatic: What ``align`` chose; before it, whether both pictures were recorded.
+        reasons: Names of the bits of ``reason``.
+        reason: Bit field, uint16.
+        scores: By name, those of `SCORES` that were measured.
+    """
+
+    keep: BoolArray
+    automatic: BoolArray
+    reasons: tuple[str, ...]
+    reason: npt.NDArray[np.uint16]
+    scores: dict[str, npt.NDArray[np.float32]]
+
+
+def pair_quality(session: Session) -> PairQuality:
+    """Read the scores of a session; before ``align`` has finished there is only absent or not."""
+    pairs = range(len(session.pairs))
+    both = np.array([[session.has_pair(id, pair) for pair in pairs] for id in session.cameras], bool)
+    both = both.reshape(len(session.cameras), len(pairs))
+    record = session.record("align")
+    if record is not None and record.finished:
+        automatic, reason = session.read("quality/keep").astype(bool), session.read("quality/reason")
+        reasons = tuple(cast(list[str], session.array("quality/reason").attrs["names"]))
+        scores = {name: session.read(f"quality/{name}") for name in SCORES if session.has(f"quality/{name}")}
+    else:
+        automatic, reason, reasons, scores = both, (~both).astype(np.uint16), ("absent",), {}
+    decisions = read_decisions(session.url)
+    return PairQuality(effective_keep(automatic, session.cameras, decisions), automatic, reasons, reason, scores)
+
+
+def pair_rows(session: Session) -> list[dict[str, Any]]:
+    """What ``litdome pairs --json`` prints: one row per pair.
+
+    Returns:
+        Keys pair, flat_frame, relit_frame, next_flat_frame (-1 none), hdri (name or None), gap_ms and cameras: by id,
+        keep (effective), reason (names), the scores that were measured (None: not for this camera), and, where a
+        curator decided, ``decision`` (the reason given).
+    """
+    quality, decisions, table = pair_quality(session), read_decisions(session.url), session.pairs
+    rows = []
+    for pair in range(len(table)):
+        hdri = int(table.hdri[pair])
+        rows.append(
+            {
+                "pair": pair,
+                "flat_frame": int(table.flat_frame[pair]),
+                "relit_frame": int(table.relit_frame[pair]),
+                "next_flat_frame": int(table.next_flat_frame[pair]),
+                "hdri": session.hdri_names[hdri] if hdri >= 0 else None,
+                "gap_ms": round(float(table.gap_ms[pair]), 3),
+                "cameras": {
+                    id: _camera_scores(quality, row, pair, deciding(decisions, id, pair))
+                    for row, id in enumerate(session.cameras)
+                },
+            }
+        )
+    return rows
+
+
+def deciding(decisions: Sequence[Decision], camera: str, pair: int) -> Decision | None:
+    """The decision that holds for a camera and a pair, or None."""
+    holding = None
+    for decision in decisions:
+        in_cameras = decision.cameras is None or camera in decision.cameras
+        if in_cameras and (not decision.pairs or any(start <= pair < stop for start, stop in decision.pairs)):
+            holding = decision
+    return holding
+
+
+def _camera_scores(quality: PairQuality, row: int, pair: int, decision: Decision | None) -> dict[str, Any]:
+    bits = int(quality.reason[row, pair])
+    names = [name for bit, name in enumerate(quality.reasons) if bits >> bit & 1]
+    found: dict[str, Any] = {"keep": bool(quality.keep[row, pair]), "reason": names}
+    for name, values in quality.scores.items():
+        value = float(values[row, pair])
+        found[name] = round(value, 4) if np.isfinite(value) else None
+    return found if decision is None else {**found, "decision": decision.reason}

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+
+from litdome.lighting import HdriEntry, LightingSchedule
+from litdome.pairs import frames_of_kind, make_pairs
+from litdome.pipeline import ORDER, processing_stages, wanted_fingerprint
+from litdome.report.status import pair_rows, relit_without_pair, session_status
+from litdome.store.decisions import Decision, add_decision
+from litdome.store.provenance import StageRecord
+from litdome.store.session import Session
+
+CAMERAS = ("c00", "c01")
+KINDS = [2, 1, 2, 2, 1, 2, 0, 3]  # hdri, flat, hdri, hdri, flat, hdri, dark, pattern: three pairs, frame 0 alone
+WIDTH, HEIGHT = 48, 64
+ENTRIES = (HdriEntry("park"), HdriEntry("street"))
+
+
+def make_session(path: Path, *, decoded: tuple[bool, ...] = (True, True)) -> Session:
+    """An ingested take of two cameras; c01 did not record rig frame 3, so it lacks the relit picture of pair 1."""
+    shutil.copytree(Path(_ingested().name) / "take.zarr", path)
+    session = Session.open(str(path), writable=True)
+    finished = "2025-01-01T10:00:12+00:00" if all(decoded) else ""
+    record = StageRecord("ingest", 1, "f0", {"recording": "r0"}, {}, "2025-01-01T10:00:00+00:00", finished)
+    session.write_record(replace(record, summary={"frames": len(KINDS)}, warnings=("camera c01: <1> frame absent",)))
+    session.write_small("steps/ingest/done", np.array(decoded), ("unit",))
+    return session
+
+
+@cache
+def _ingested() -> TemporaryDirectory[str]:
+    folder = TemporaryDirectory()
+    attrs = {"name": "take07", "subject": "s03", "fps": 25.0, "transfer": "srgb", "hdri_convention": "physical"}
+    session = Session.new(f"{folder.name}/take.zarr", {**attrs, "recording": "/stage/take07"})
+    sizes = np.tile(np.int32([WIDTH, HEIGHT]), (len(CAMERAS), 1))
+    about = {"camera_ids": list(CAMERAS), "roles": ["body", "face"], "models": ["pinhole5"] * 2}
+    session.write_small("rig/size", sizes, ("camera", "2"), attrs=about)
+    _write_schedule(session)
+    for camera in CAMERAS:
+        for kind in ("flat", "relit"):
+            pictures = np.empty((session.count(kind), HEIGHT, WIDTH, 3), np.uint8)
+            pictures[...] = (200, 190, 180) if kind == "flat" else (150, 90, 40)
+            session.write_small(f"cameras/{camera}/{kind}/rgb", pictures, ("n", "y", "x", "channel"))
+    return folder
+
+
+def _write_schedule(session: Session) -> None:
+    kind = np.array(KINDS, np.uint8)
+    hdri = np.where(kind == 2, np.arange(len(KINDS)) % 2, -1).astype(np.int32)
+    schedule = LightingSchedule(kind, hdri, ENTRIES)
+    present = np.ones((len(CAMERAS), len(KINDS)), bool)
+    present[1, 3] = False
+    session.write_small("schedule/kind", kind, ("frame",))
+    entries = {"entries": [asdict(entry) for entry in ENTRIES], "source": "lights.csv"}
+    session.write_small("schedule/hdri", hdri, ("frame",), attrs=entries)
+    session.write_small("schedule/present", present, ("camera", "frame"))
+    for stored, word in (("flat", "flat"), ("relit", "hdri"), ("dark", "dark")):
+        session.write_small(f"frames/{stored}", frames_of_kind(schedule, word), (stored,))
+    for name, values in vars(make_pairs(schedule, np.arange(len(KINDS)) * 40_000_000)).items():
+        session.write_small(f"pairs/{name}", values, ("pair",))
+    for n, entry in enumerate(ENTRIES):
+        session.write_small(f"hdris/{entry.entry}", np.full((8, 16, 3), 1.0 + n, np.float32), ("v", "u", "channel"))
+
+
+def finish_stages(session: Session, *names: str) -> None:
+    """Records as a finished run of these stages would leave them."""
+    for name in names:
+        stage = processing_stages()[name]
+        config = stage.Config()
+        fingerprint = wanted_fingerprint(session, stage, config)
+        assert fingerprint is not None, f"{name} before its inputs"
+        inputs = {need: record.fingerprint for need in stage.needs if (record := session.record(need))}
+        times = ("2025-01-01T10:01:00+00:00", "2025-01-01T10:02:15+00:00")
+        plain = config.model_dump(mode="json")
+        session.write_record(StageRecord(name, stage.version, fingerprint, inputs, plain, *times))
+        session.write_small(f"steps/{name}/done", np.ones(2, bool), ("unit",))
+
+
+def write_quality(session: Session) -> None:
+    """Scores of ``align``: pair 2 of c00 moved too far, pair 1 of c01 is absent."""
+    shift = np.array([[0.5, 1.0, 6.0], [0.25, np.nan, 0.75]], np.float32)
+    reason = np.array([[0, 0, 2], [0, 1, 0]], np.uint16)
+    session.write_small("quality/shift_px", shift, ("camera", "pair"), unit="px")
+    session.write_small("quality/keep", reason == 0, ("camera", "pair"))
+    session.write_small("quality/reason", reason, ("camera", "pair"), attrs={"names": ["absent", "shift"]})
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    return make_session(tmp_path / "take07.zarr")
+
+
+def test_headline_names_the_take_and_counts_frames_without_a_pair(session: Session) -> None:
+    expected = (
+        "take07 (subject s03): 2 cameras, 3 pairs, 2 lights; 1 relit frame before the first flat one, without a pair"
+    )
+    assert session_status(session).headline == expected
+    assert relit_without_pair(session) == 1
+
+
+def test_status_json_is_the_contract(session: Session) -> None:
+    found = session_status(session).as_json()
+    assert list(found) == ["schema", "stages", "cameras"] and found["schema"] == 1
+    assert [stage["name"] for stage in found["stages"]] == list(ORDER)
+    assert {tuple(stage) for stage in found["stages"]} == {("name", "state", "done", "total", "next_command")}
+    assert found["cameras"] == [{"id": "c00", "absent": []}, {"id": "c01", "absent": [3]}]
+
+
+def test_missing_stages_name_a_command_that_can_run_now(session: Session) -> None:
+    found = session_status(session)
+    commands = {line.name: line.next_command for line in found.stages}
+    assert commands["ingest"] is None
+    assert commands["calibrate"] == found.next_command == f"litdome calibrate {session.url}"
+    assert commands["align"] == f"litdome run {session.url} --until align"  # it needs stages that are missing too
+    assert not found.complete
+
+
+def test_all_stages_done_is_complete_and_has_nothing_to_type(session: Session) -> None:
+    finish_stages(session, *ORDER[1:])
+    found = session_status(session)
+    assert found.complete and found.next_command is None
+    assert {(line.done, line.total) for line in found.stages} == {(2, 2)}
+
+
+def test_a_new_input_makes_all_that_came_of_it_stale(session: Session) -> None:
+    finish_stages(session, *ORDER[1:])
+    record = session.record("ingest")
+    assert record is not None
+    session.write_record(replace(record, fingerprint="f1"))
+    found = session_status(session)
+    assert [line.state for line in found.stages] == ["done"] + ["stale"] * (len(ORDER) - 1)
+    assert found.next_command == f"litdome calibrate {session.url}"
+
+
+def test_an_unfinished_stage_is_partial_and_counts_its_units(session: Session) -> None:
+    finish_stages(session, "calibrate")
+    record = session.record("calibrate")
+    assert record is not None
+    session.write_record(replace(record, finished=""))
+    session.write_small("steps/calibrate/done", np.array([True, False, False]), ("unit",))
+    line = session_status(session).stages[1]
+    assert (line.state, line.done, line.total) == ("partial", 1, 3)
+
+
+def test_a_camera_still_to_be_decoded_lacks_nothing_yet(tmp_path: Path) -> None:
+    found = session_status(make_session(tmp_path / "half.zarr", decoded=(True, False)))
+    assert found.absent == {"c00": [], "c01": []}
+    assert found.stages[0].state == "partial"
+    assert found.stages[0].next_command == f"litdome ingest /stage/take07 {tmp_path / 'half.zarr'}"
+
+
+def test_an_empty_session_has_a_status(tmp_path: Path) -> None:
+    found = session_status(Session.new(str(tmp_path / "empty.zarr"), {"name": "empty"}))
+    assert found.stages[0].state == "missing" and found.absent == {}
+
+
+def test_before_align_a_pair_is_kept_when_both_pictures_were_recorded(session: Session) -> None:
+    rows = pair_rows(session)
+    assert [row["relit_frame"] for row in rows] == [2, 3, 5]
+    assert rows[2]["next_flat_frame"] == -1 and rows[0]["gap_ms"] == 40.0
+    assert [row["hdri"] for row in rows] == ["park", "street", "street"]
+    kept = {"keep": True, "reason": []}
+    assert rows[1]["cameras"] == {"c00": kept, "c01": {"keep": False, "reason": ["absent"]}}
+
+
+def test_scores_and_reasons_follow_align(session: Session) -> None:
+    finish_stages(session, *ORDER[1:])
+    write_quality(session)
+    rows = pair_rows(session)
+    assert rows[1]["cameras"]["c01"] == {"keep": False, "reason": ["absent"], "shift_px": None}
+    assert rows[2]["cameras"]["c00"] == {"keep": False, "reason": ["shift"], "shift_px": 6.0}
+
+
+def test_a_decision_overrules_the_automatic_choice_and_the_later_one_wins(session: Session) -> None:
+    finish_stages(session, *ORDER[1:])
+    write_quality(session)
+    add_decision(session.url, Decision("drop", None, ((2, 3),), "hand hidden", "ann", "2025-01-02T00:00:00+00:00"))
+    add_decision(session.url, Decision("keep", ("c00",), ((2, 3),), "it is fine", "bob", "2025-01-03T00:00:00+00:00"))
+    cameras = pair_rows(session)[2]["cameras"]
+    assert cameras["c00"] == {"keep": True, "reason": ["shift"], "shift_px": 6.0, "decision": "it is fine"}
+    assert cameras["c01"] == {"keep": False, "reason": [], "shift_px": 0.75, "decision": "hand hidden"}
+    assert "decision" not in pair_rows(session)[0]["cameras"]["c00"]
