@@ -36,6 +36,11 @@ def test_heat_map_crosses_the_dropped_cells_that_were_measured() -> None:
     assert 'class="cross"' not in kept and "dropped" not in kept
 
 
+def test_the_legend_says_when_values_lie_beyond_it() -> None:
+    assert ">4 and more<" in heat()
+    assert "and more" not in heat_map(SHIFT, KEEP, ["c00", "c01"], top=10.0, label="", what="")
+
+
 def test_charts_are_well_formed_and_escape_names() -> None:
     lines = [Line("<loss>", np.arange(5.0), np.array([5.0, 4, np.nan, 2, 1]), faint=True)]
     for chart in (heat(), line_chart(lines, x_label="step & more", y_label="loss", what="a < b")):

@@ -68,6 +68,7 @@ def heat_map(
     left, upper = 24 + 7.5 * max(map(len, rows)), 8.0
     width, height = WIDTH - left - 10, cell * cameras
     known = np.isfinite(values)
+    beyond = bool((values[known] > top).any())
     colors = ramp_colors(np.where(known, values, 0) / top)
     pixels = np.concatenate([colors, np.where(known, 255, 0).astype(np.uint8)[..., None]], axis=-1)
     parts = [
@@ -84,7 +85,9 @@ def heat_map(
         if pair == int(pair):
             parts.append(_text(left + (pair + 0.5) * width / pairs, upper + height + 17, f"{pair:g}", "middle"))
     parts.append(_text(left + width / 2, upper + height + 36, "pair", "middle", "label"))
-    parts.append(_legend(left, upper + height + 50, top, label, bool((known & ~keep).any()), bool((~known).any())))
+    parts.append(
+        _legend(left, upper + height + 50, top, label, beyond, bool((known & ~keep).any()), bool((~known).any()))
+    )
     return _svg(parts, upper + height + 84, what)
 
 
@@ -98,11 +101,11 @@ def _crosses(where: npt.NDArray[np.bool_], left: float, upper: float, width: flo
     return f'<path d="{"".join(strokes)}" class="cross"/>' if strokes else ""
 
 
-def _legend(left: float, y: float, top: float, label: str, dropped: bool, missing: bool) -> str:
+def _legend(left: float, y: float, top: float, label: str, beyond: bool, dropped: bool, missing: bool) -> str:
     bar = png_uri(ramp_colors(np.linspace(0, 1, 64))[None])
     parts = [f'<image x="{left:.1f}" y="{y:.1f}" width="220" height="12" preserveAspectRatio="none" href="{bar}"/>']
     for tick in nice_ticks(0, top, 4):
-        text = f"{tick:g}" + (" and more" if tick == top else "")
+        text = f"{tick:g}" + (" and more" if beyond and tick == top else "")
         parts.append(_text(left + 220 * tick / top, y + 28, text, "start" if tick == top else "middle"))
     parts.append(_text(left + 232, y + 11, label, "start", "label"))
     x = left + 232 + 8 * len(label) + 20

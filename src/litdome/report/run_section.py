@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 SHOWN_PREVIEWS, PREVIEW_WIDTH_PX, EXAMPLE_WIDTH_PX = 4, 900, 320
 MEASURES = (("psnr", "PSNR, dB", 2), ("ssim", "SSIM", 3), ("lpips", "LPIPS", 3))
-BASELINES = {
+METHODS = {
     "flat copied": "the flat-lit picture, unchanged",
     "colour ratio": "the flat-lit picture times one colour that the HDRI predicts",
+    "base": "the weights that training started from",
+    "autoencoder": "the truth through the model's autoencoder",
 }
 CEILINGS = ("ceiling", "autoencoder")  # bounds of the method, not competitors
 
@@ -86,7 +88,7 @@ def run_section(path: Path) -> RunSection:
         previews=_previews(path),
         settings=settings,
         base=tomllib.loads(settings).get("base"),
-        methods={**dict.fromkeys(methods, ""), **BASELINES, run.record.plugin: "the run of this page"},
+        methods={**dict.fromkeys(methods, ""), **METHODS, run.record.plugin: "the run of this page"},
     )
 
 

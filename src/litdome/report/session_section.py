@@ -184,6 +184,7 @@ def _pair_sheet(session: Session, cameras: Sequence[str], pair: int) -> Sheet:
 
 def _lights(session: Session, cameras: Sequence[str]) -> Sheet:
     rows = []
+    cameras = [camera for camera in cameras if session.has(f"hdri_views/{camera}/ldr")]
     for hdri in spaced(range(len(session.hdri_names)), SHOWN_LIGHTS):
         name = session.hdri_names[hdri]
         latlong, views = light_tiles(session, hdri, cameras, LIGHT_WIDTH_PX)
