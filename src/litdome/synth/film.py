@@ -85,7 +85,7 @@ class _Set:
 
     def __init__(self, film: Film) -> None:
         self.film = film
-        self.scene = lru_cache(maxsize=12)(self._scene)
+        self.scene = lru_cache(maxsize=8)(self._scene)
         self.wall = lru_cache(maxsize=3 * len(film.rig.cameras))(wall_picture)
 
     def _scene(self, frame: int) -> Scene:

@@ -1,4 +1,9 @@
-"""Write a recording folder as a light stage would, with the exact truth beside it in truth/."""
+"""Write a recording folder as a light stage would, with the exact truth beside it in truth/:
+
+``rig.json`` cameras, lost pictures; ``masks/ID.npz`` mask (frame, y, x); ``motion/ID.npz`` to_relit and to_next_flat
+(pair, 2, y, x) px, NaN where nothing is or gets hidden; ``albedo/ID/FRAME.png``; ``flat_at_relit/ID/FRAME.png``;
+``body.npz`` pose, expression, joints and vertices (frame, ...); ``boards.npz`` world_from_board of the joint take.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import csv
 import json
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import tomli_w
 
-from litdome.compute import default_workers
+from litdome.compute import default_workers, run_units
 from litdome.errors import UsageError
 from litdome.geometry import Rig
 from litdome.lighting import KIND_CODES, HdriEntry, LightingSchedule
@@ -111,7 +117,7 @@ def make_recording(
         UsageError: The folder has something in it, or an argument that cannot be.
     """
     _check(folder, cameras, pairs, faults, height, boards)
-    rng, report = np.random.default_rng([seed, 11]), progress or silent
+    rng, report, threads = np.random.default_rng([seed, 11]), progress or silent, workers or default_workers()
     body, rig = make_body(subject), make_rig(cameras, width=width, height=height, seed=seed)
     schedule, maps = _draw_lights(pairs, min(hdris, pairs), seed, rng)
     truth = RecordingTruth(
@@ -135,10 +141,10 @@ def make_recording(
             write_hdr(_made(partial / "hdris" / f"{entry.name}.exr"), hdr)
         by_frame = [lit[index] if index >= 0 else flat for index in schedule.hdri]
         film = Film(rig, body, truth.start_s, fps, by_frame, flat, seed)
-        _write_takes(partial, truth, film, workers or default_workers(), report)
+        _write_takes(partial, truth, film, threads, report)
         _write_plates(partial, rig, flat, seed)
         if design:
-            _write_boards(partial, rig, design, flat, seed, report)
+            _write_boards(partial, film, design, threads, report)
         if folder.exists():
             folder.rmdir()
         partial.rename(folder)
@@ -182,7 +188,8 @@ def _write_takes(partial: Path, truth: RecordingTruth, film: Film, workers: int,
     ids, frames = truth.rig.ids, len(film.lights)
     stored = [set(truth.stored(k)) for k in range(len(ids))]
     masks: list[list[UInt8Array]] = [[] for _ in ids]
-    motion: list[list[npt.NDArray[np.float16]]] = [[] for _ in ids]
+    shape = (frames // 2, 2, 2, truth.rig.cameras[0].height, truth.rig.cameras[0].width)
+    motion = [np.empty(shape, np.float16) for _ in ids]
     report("film", 0, frames)
     with ExitStack() as stack:
         videos = [
@@ -195,15 +202,18 @@ def _write_takes(partial: Path, truth: RecordingTruth, film: Film, workers: int,
                     videos[k].write(shot.rgb)
                 masks[k].append(shot.mask)
                 if shot.motion is not None:
-                    motion[k].append(shot.motion)
+                    motion[k][frame // 2] = shot.motion
                 _write_pictures(partial / "truth", ids[k], frame, shot)
             report("film", frame + 1, frames)
-    for k, id in enumerate(ids):
-        np.savez_compressed(_made(partial / "truth" / "masks" / f"{id}.npz"), mask=np.stack(masks[k]))
-        both = np.stack(motion[k])
-        path = _made(partial / "truth" / "motion" / f"{id}.npz")
-        np.savez_compressed(path, to_relit=both[:, 0], to_next_flat=both[:, 1])
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(lambda k: _write_fields(partial / "truth", ids[k], masks[k], motion[k]), range(len(ids))))
     _write_body(partial / "truth", truth)
+
+
+def _write_fields(folder: Path, camera: str, masks: list[UInt8Array], motion: npt.NDArray[np.float16]) -> None:
+    np.savez_compressed(_made(folder / "masks" / f"{camera}.npz"), mask=np.stack(masks))
+    path = _made(folder / "motion" / f"{camera}.npz")
+    np.savez_compressed(path, to_relit=motion[:, 0], to_next_flat=motion[:, 1])
 
 
 def _write_pictures(folder: Path, camera: str, frame: int, shot: Shot) -> None:
@@ -234,21 +244,27 @@ def _write_plates(partial: Path, rig: Rig, flat: DirectionalLights, seed: int) -
         _write_png(partial / "background" / f"{camera.id}.png", picture)
 
 
-def _write_boards(
-    partial: Path, rig: Rig, design: BoardDesign, flat: DirectionalLights, seed: int, report: Progress
-) -> None:
-    rng = np.random.default_rng([seed, 6])
-    together = extrinsic_poses(rig, design, EXTRINSIC_FRAMES, rng)
+def _write_boards(partial: Path, film: Film, design: BoardDesign, workers: int, report: Progress) -> None:
+    cameras = film.rig.cameras
+    together = extrinsic_poses(film.rig, design, EXTRINSIC_FRAMES, np.random.default_rng([film.seed, 6]))
     np.savez(_made(partial / "truth" / "boards.npz"), world_from_board=np.stack(together))
-    report("boards", 0, len(rig.cameras))
-    for k, camera in enumerate(rig.cameras):
-        wall = wall_picture(camera, flat)
+
+    def film_takes(k: int) -> None:
+        camera, rng = cameras[k], np.random.default_rng([film.seed, 7, k])
+        wall = wall_picture(camera, film.flat)
         alone = intrinsic_poses(camera, design, INTRINSIC_PICTURES, rng)
         for take, poses in (("intrinsic", alone), ("extrinsic", together)):
             with VideoWriter(partial / "boards" / take / f"{camera.id}.mp4", fps=5, crf=BOARD_CRF) as video:
                 for pose in poses:
                     video.write(film_board(camera, design, pose, wall, rng))
-        report("boards", k + 1, len(rig.cameras))
+
+    report("boards", 0, len(cameras))
+    run_units(
+        film_takes,
+        range(len(cameras)),
+        workers=workers,
+        on_done=lambda k: report("boards", k + 1, len(cameras)),
+    )
 
 
 def _write_description(partial: Path, truth: RecordingTruth, design: BoardDesign | None, timestamps: bool) -> None:
