@@ -108,7 +108,7 @@ def _write_rig(session: SessionLike, plan: IngestPlan) -> None:
     }
     sizes = np.array([plan.sizes[camera.id] for camera in cameras], np.int32)
     description = "width and height of the stored pictures"
-    session.write_small("rig/size", sizes, ("camera", "2"), unit="px", description=description, attrs=attrs)
+    session.write_small("rig/size", sizes, ("camera", "axis"), unit="px", description=description, attrs=attrs)
 
 
 def _write_schedule(session: SessionLike, plan: IngestPlan) -> None:

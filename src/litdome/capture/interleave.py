@@ -178,10 +178,13 @@ def find_light_phase(mean_luma: npt.NDArray[np.floating]) -> LightPhase:
         raise InputError(f"{frames} frames are too few to find the flat ones by looking", hint="write lights.csv")
     level = np.log(np.maximum(mean_luma, 1.0))
     candidates = [(p, first) for p in range(2, min(LONGEST_PERIOD, frames // 3) + 1) for first in range(p)]
-    scores = np.array([_contrast(level, *candidate) for candidate in candidates])
-    second_index, best_index = np.argsort(scores, kind="stable")[-2:]
-    best, second = float(scores[best_index]), float(scores[second_index])
-    period, phase = candidates[best_index]
+    scores = [_contrast(level, *candidate) for candidate in candidates]
+    close = max(max(scores) / MIN_LEAD, MIN_CONTRAST)
+    # every second flat frame is regular, too: the shortest period among the good ones is the true one
+    good = [n for n, score in enumerate(scores) if score >= close] or [int(np.argmax(scores))]
+    best, (period, phase) = scores[good[0]], candidates[good[0]]
+    rivals = [s for s, (p, first) in zip(scores, candidates, strict=True) if p % period or first % period != phase]
+    second = max(rivals)
     if best < MIN_CONTRAST or best < MIN_LEAD * second:
         raise InputError(
             f"the flat frames cannot be told by looking: contrast {best:.1f} (needs {MIN_CONTRAST}), "
