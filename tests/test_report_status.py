@@ -113,12 +113,10 @@ def test_status_json_is_the_contract(session: Session) -> None:
     assert found["cameras"] == [{"id": "c00", "absent": []}, {"id": "c01", "absent": [3]}]
 
 
-def test_missing_stages_name_a_command_that_can_run_now(session: Session) -> None:
+def test_missing_stages_name_their_commands_in_the_order_to_type_them(session: Session) -> None:
     found = session_status(session)
-    commands = {line.name: line.next_command for line in found.stages}
-    assert commands["ingest"] is None
-    assert commands["calibrate"] == found.next_command == f"litdome calibrate {session.url}"
-    assert commands["align"] == f"litdome run {session.url} --until align"  # it needs stages that are missing too
+    assert [line.next_command for line in found.stages] == [None, *(f"litdome {n} {session.url}" for n in ORDER[1:])]
+    assert found.next_command == f"litdome calibrate {session.url}"
     assert not found.complete
 
 
@@ -137,6 +135,16 @@ def test_a_new_input_makes_all_that_came_of_it_stale(session: Session) -> None:
     found = session_status(session)
     assert [line.state for line in found.stages] == ["done"] + ["stale"] * (len(ORDER) - 1)
     assert found.next_command == f"litdome calibrate {session.url}"
+
+
+def test_a_stale_imported_calibration_is_to_be_imported_again(session: Session) -> None:
+    finish_stages(session, "calibrate")
+    record = session.record("calibrate")
+    assert record is not None
+    session.write_record(replace(record, config={**record.config, "source": "import", "import_file": "rig.qca.txt"}))
+    found = session_status(session)
+    assert found.stages[1].state == "stale"
+    assert found.next_command == f"litdome calibrate {session.url} --import rig.qca.txt"
 
 
 def test_an_unfinished_stage_is_partial_and_counts_its_units(session: Session) -> None:

@@ -153,7 +153,10 @@ def percent(flags: npt.NDArray[np.bool_]) -> str:
 
 
 def _calibration_without_error(session: Session) -> str:
-    return "calibrated" if session.has("rig/world_from_camera") else "not calibrated yet"
+    if not session.has("rig/world_from_camera"):
+        return "not calibrated yet"
+    source = session.array("rig/reprojection_px").attrs.get("source") if session.has("rig/reprojection_px") else None
+    return f"calibration: {source}" if source else "calibrated"
 
 
 def _reprojection(session: Session) -> npt.NDArray[np.float64]:

@@ -20,7 +20,10 @@ SCORES = ("shift_px", "shift_p95_px", "reliability", "sharpness", "clipped", "fl
 
 @dataclass(frozen=True)
 class StageLine:
-    """One stage: missing, partial, stale or done; units done of all; what to type to get on (None when done)."""
+    """One stage: missing, partial, stale or done; units done of all; what to type (None when done).
+
+    The commands of all lines, typed from first to last, finish the session.
+    """
 
     name: str
     state: State
@@ -74,9 +77,15 @@ def _stage_lines(session: Session) -> tuple[StageLine, ...]:
         ready = all(lines[need].state == "done" for need in stage.needs)
         # pipeline compares with the inputs' records; a stale input makes everything after it stale too
         state: State = "stale" if found.state in ("partial", "done") and not ready else found.state
-        command = f"litdome {name} {session.url}" if ready else f"litdome run {session.url} --until {name}"
-        lines[name] = StageLine(name, state, found.done, found.total, None if state == "done" else command)
+        command = None if state == "done" else _command(session, name)
+        lines[name] = StageLine(name, state, found.done, found.total, command)
     return tuple(lines[name] for name in ORDER)
+
+
+def _command(session: Session, stage: str) -> str:
+    record = session.record(stage)
+    imported = record.config.get("import_file") if record is not None else None
+    return f"litdome {stage} {session.url}" + (f" --import {imported}" if imported else "")
 
 
 def _ingest_line(session: Session) -> StageLine:
