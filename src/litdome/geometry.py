@@ -66,7 +66,8 @@ class Camera:
             out = cv2.fisheye.undistortPoints(points, self.intrinsics, self.distortion[:4], P=self.intrinsics)
         else:
             criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-9)
-            out = cv2.undistortPointsIter(points, self.intrinsics, self.distortion, None, self.intrinsics, criteria)
+            lens = self.intrinsics, self.distortion
+            out = cv2.undistortPoints(points, *lens, P=self.intrinsics, criteria=criteria)
         return np.asarray(out, np.float64).reshape(-1, 2)
 
     def ray_directions(self, pixels: FloatArray) -> FloatArray:

@@ -229,23 +229,13 @@ def sample_texture(texture: Float32Array, uv: Float32Array) -> Float32Array:
 @lru_cache(maxsize=64)
 def camera_rays(camera: Camera, antialias: bool) -> Float32Array:
     """Unit ray directions, shape (sample, pixel, 3): the pixel centre first, then 2 x 2 sub-samples."""
-    centres = _ray_directions(camera, pixel_grid(camera.width, camera.height))
+    centres = camera.ray_directions(pixel_grid(camera.width, camera.height)).astype(np.float32)
     if not antialias:
         return centres[None]
     # rays a quarter of a pixel aside by the slope between neighbours: right to 1e-4 px, a fifth of the time
     rows = centres.reshape(camera.height, camera.width, 3)
     down, across = (np.asarray(np.gradient(rows, axis=axis)).reshape(-1, 3) for axis in (0, 1))
     return np.stack([centres, *(unit(centres + x * across + y * down) for x, y in SUBPIXELS)])
-
-
-def _ray_directions(camera: Camera, pixels: npt.NDArray[np.float64]) -> Float32Array:
-    """As `Camera.ray_directions`, which this OpenCV (5.0, no undistortPointsIter) cannot run."""
-    if not hasattr(cv2, "undistortPointsIter") and camera.model != "fisheye4":
-        criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-9)
-        plane = cv2.undistortPoints(pixels[:, None], camera.intrinsics, camera.distortion, criteria=criteria)[:, 0]
-        seen = np.column_stack([plane, np.ones(len(plane))]) @ camera.world_from_camera[:3, :3].T
-        return unit(seen.astype(np.float32))
-    return camera.ray_directions(pixels).astype(np.float32)
 
 
 def _seen_region(scene: Scene, camera: Camera) -> tuple[slice, slice]:
