@@ -213,11 +213,12 @@ def _is_turned(grey: UInt8Array, pixels: FloatArray, shape: tuple[int, int]) -> 
 def _refined(
     grey: UInt8Array, corners: npt.NDArray[np.floating[Any]], ids: npt.NDArray[np.int32], spec: BoardSpec
 ) -> FloatArray:
-    """Corners to a fraction of a pixel, in a window that stays within the squares around each."""
+    """Corners to a fraction of a pixel, in a window that holds no marker: those pull corners by up to 0.3 px."""
     per_row = spec.columns - 1
     order = np.argsort(ids)
     neighbours = [(a, b) for a, b in pairwise(order) if ids[b] - ids[a] == 1 and ids[b] % per_row]
     spacing = min((float(np.linalg.norm(corners[a] - corners[b])) for a, b in neighbours), default=12.0)
-    window = int(np.clip(spacing * 0.3, 2, MAX_REFINE_WINDOW_PX))
+    clear = (1 - spec.marker_m / spec.square_m) / 2 if spec.kind == "charuco" else 0.4  # of a square, to its marker
+    window = int(np.clip(spacing * clear - 1, 2, MAX_REFINE_WINDOW_PX))
     refined = cv2.cornerSubPix(grey, corners.astype(np.float32).copy(), (window, window), (-1, -1), SUBPIX_CRITERIA)
     return np.asarray(refined, np.float64).reshape(-1, 2)

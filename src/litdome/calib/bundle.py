@@ -19,7 +19,8 @@ LENS_PARAMETERS = 3  # one factor for fx and fy, k1, k2
 FOCAL_PRIOR, RADIAL_PRIOR = 0.003, 0.02  # weakest belief in the lenses that come in: relative, absolute
 DROP_RATIO = 5.0  # a view so many times worse than the median one is left out
 TRIMMED = 0.025
-MAX_ITERATIONS, TOLERANCE, MAX_DAMPING = 60, 1e-9, 1e8
+MIN_NOISE_PX = 0.01
+MAX_ITERATIONS, TOLERANCE, MAX_DAMPING = 60, 1e-7, 1e8
 
 
 class Observation(NamedTuple):
@@ -58,14 +59,18 @@ class BundleProblem:
     """Rigid-board bundle adjustment: cameras (the first fixed), boards, and lens changes, in one vector.
 
     Per camera: rotation and translation of camera_from_world (6), then lens changes; per view: of world_from_board (6).
+    ``noise_px`` is what a corner is off by (one coordinate); it weighs corners against the belief in the lenses.
     """
 
-    def __init__(self, lenses: Sequence[Camera], observations: Sequence[Observation], refine: bool) -> None:
+    def __init__(
+        self, lenses: Sequence[Camera], observations: Sequence[Observation], refine: bool, noise_px: float = SOFT_PX
+    ) -> None:
         self.lenses = tuple(lenses)
         self.observations = list(observations)
         self.views = sorted({o.view for o in self.observations})
         self.row_of = {view: row for row, view in enumerate(self.views)}
         self.refine = refine
+        self.noise_px = noise_px
         self.cameras = len(lenses)
         self.boards_at = 6 * self.cameras
         self.lenses_at = self.boards_at + 6 * len(self.views)
@@ -90,7 +95,7 @@ class BundleProblem:
         """Levenberg-Marquardt on the normal equations; corners beyond `SOFT_PX` pull only linearly (soft L1)."""
         residual, jacobian = self.evaluate(x)
         cost, weights = self._robust(residual)
-        damping = 1e-4
+        damping, floor = 1e-4, MIN_NOISE_PX**2 * len(residual)
         for _ in range(MAX_ITERATIONS):
             weighted = jacobian.multiply(weights[:, None]).tocsr()
             normal, gradient = (weighted.T @ jacobian).toarray(), weighted.T @ residual
@@ -99,7 +104,7 @@ class BundleProblem:
             trial_residual, trial_jacobian = self.evaluate(x + step)
             trial_cost, trial_weights = self._robust(trial_residual)
             if trial_cost < cost:
-                converged = cost - trial_cost < TOLERANCE * cost
+                converged = cost - trial_cost < TOLERANCE * (cost + floor)
                 x, residual, jacobian = x + step, trial_residual, trial_jacobian
                 cost, weights, damping = trial_cost, trial_weights, max(damping / 10, 1e-9)
                 if converged:
@@ -149,7 +154,7 @@ class BundleProblem:
             blocks.append((row, columns, jacobian))
             row += len(residual)
         if self.refine:
-            prior = np.tile([1 / FOCAL_PRIOR, 1 / RADIAL_PRIOR, 1 / RADIAL_PRIOR], self.cameras)
+            prior = np.tile(self.noise_px / np.array([FOCAL_PRIOR, RADIAL_PRIOR, RADIAL_PRIOR]), self.cameras)
             residuals.append(full[self.lenses_at :] * prior)
             blocks.append((row, np.arange(self.lenses_at, self.length), np.diag(prior)))
         return np.concatenate(residuals), self._sparse(blocks)[:, self.free]
@@ -188,6 +193,11 @@ class BundleProblem:
         lenses = [self.lens(full, index) for index in range(self.cameras)]
         residuals = [self._project(full, lenses[o.camera], o)[0] for o in self.observations]
         return [np.linalg.norm(residual.reshape(-1, 2), axis=1) for residual in residuals]
+
+    def noise(self, x: FloatArray) -> float:
+        """Robust standard deviation of a corner's coordinate, px."""
+        residual = self.evaluate(x)[0][: self.corner_residuals]
+        return max(float(1.4826 * np.median(np.abs(residual))), MIN_NOISE_PX)
 
     def outlying(self, x: FloatArray) -> list[Observation]:
         """Observations far worse than the median one."""

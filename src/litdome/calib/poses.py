@@ -44,11 +44,10 @@ def solve_poses(
     placed = [o for o, _ in observations if o.view in board_poses]
     problem = BundleProblem(lenses, placed, refine_lenses)
     x = problem.solve(problem.pack(camera_poses, board_poses))
-    outliers = problem.outlying(x)
-    if outliers:
-        poses = problem.poses(x)
-        problem = BundleProblem(lenses, _without(problem.observations, outliers, lenses), refine_lenses)
-        x = problem.solve(problem.pack(*poses))
+    outliers, poses, noise_px = problem.outlying(x), problem.poses(x), problem.noise(x)
+    kept = _without(problem.observations, outliers, lenses)
+    problem = BundleProblem(lenses, kept, refine_lenses, noise_px)
+    x = problem.solve(problem.pack(*poses))
     return problem.solution(x, outliers)
 
 

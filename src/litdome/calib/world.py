@@ -13,7 +13,7 @@ from litdome.geometry import Rig
 FloatArray = npt.NDArray[np.float64]
 FLOOR_BELOW_LOOK_AT_M = 0.92  # body stages look at the middle of a standing person
 MIN_LOPSIDED = 0.1  # of the mean radius: below that the ring is closed and has no front
-UP_PREFERENCE = 0.01  # where sideways axes leave up open (cameras in one direction), their mean up decides
+MIN_SPREAD = 0.01  # of sideways axes (mean square): below that cameras stand side by side and their mean up decides
 
 
 def level_rig(rig: Rig) -> Rig:
@@ -45,9 +45,12 @@ def level_rig(rig: Rig) -> Rig:
 
 def _up(poses: FloatArray) -> FloatArray:
     sideways, mean_up = poses[:, :3, 0], -poses[:, :3, 1].mean(axis=0)
-    spread = sideways.T @ sideways / len(poses) - UP_PREFERENCE * np.outer(mean_up, mean_up)
-    up = np.linalg.eigh(spread)[1][:, 0]
-    return np.asarray(up if up @ mean_up > 0 else -up)
+    spread, axes = np.linalg.eigh(sideways.T @ sideways / len(poses))
+    if spread[1] > MIN_SPREAD:
+        up = axes[:, 0] * np.sign(axes[:, 0] @ mean_up)
+    else:
+        up = mean_up - axes[:, 2] * (axes[:, 2] @ mean_up)
+    return np.asarray(up / np.linalg.norm(up))
 
 
 def _look_at_point(poses: FloatArray) -> FloatArray:
