@@ -56,9 +56,11 @@ def test_steps_done_twice_are_reported_once(tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     run = new_run(tmp_path / "run")
     run.progress = lambda what, done, total: seen.append((what, done, total))
-    for step, loss in ((1, 0.5), (2, 0.4), (2, 0.3), (3, 0.2)):
+    for step, loss in ((1, 0.5), (2, 0.4), (3, 0.2)):
         run.log(step, loss=loss)
-    assert [line["loss"] for line in run.metrics()] == [0.5, 0.3, 0.2]
+    resumed = RunFolder.open(run.path)
+    resumed.log(2, loss=0.3)
+    assert [line["loss"] for line in resumed.metrics()] == [0.5, 0.3]
     assert seen[-1] == ("nothing", 3, 3)
 
 

@@ -61,6 +61,7 @@ class RunFolder:
     device: str
     progress: Progress = silent
     _stop: bool = False
+    _logged: bool = False
 
     @classmethod
     def create(
@@ -115,7 +116,6 @@ class RunFolder:
             raise StoreError(f"{path}: not a run (no run.json)", hint="litdome train PLUGIN DATASET") from error
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise StoreError(f"{path}/run.json: damaged: {error}") from error
-        _drop_cut_off_line(path / "metrics.jsonl")
         return cls(path, record, device or record.device, progress)
 
     @property
@@ -157,18 +157,18 @@ class RunFolder:
         partial.rename(whole)
 
     def log(self, step: int, **scalars: float) -> None:
-        """Append one line to metrics.jsonl and report progress."""
+        """Append one line to metrics.jsonl and report progress; a resumed run first drops what it does again."""
+        if not self._logged:
+            _keep_lines_before(self.path / "metrics.jsonl", step)
+            self._logged = True
         line = json.dumps({"step": step, "time": _now(), **{key: float(value) for key, value in scalars.items()}})
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
         self.progress(self.record.plugin, step, self.record.steps)
 
     def metrics(self) -> list[dict[str, float | str]]:
-        """The lines of metrics.jsonl; of a step that was done twice (after a resume) the last one, in order."""
-        path = self.path / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        by_step = {entry["step"]: entry for entry in map(json.loads, lines)}
-        return [by_step[step] for step in sorted(by_step)]
+        """The lines of metrics.jsonl, in order."""
+        return [json.loads(line) for line in _whole_lines(self.path / "metrics.jsonl")]
 
     def preview(self, name: str, picture: npt.NDArray[np.uint8]) -> None:
         """Write ``previews/<name>.png`` from an RGB picture, shape (y, x, 3), uint8."""
@@ -202,11 +202,17 @@ class RunFolder:
             self._previous(number, frame)  # whoever is around this run is told too
 
 
-def _drop_cut_off_line(path: Path) -> None:
-    """A kill may leave half a line at the end."""
-    text = path.read_bytes() if path.exists() else b""
-    if text and not text.endswith(b"\n"):
-        path.write_bytes(text[: text.rfind(b"\n") + 1])
+def _whole_lines(path: Path) -> list[str]:
+    """Lines that end; a kill may leave half a line."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _keep_lines_before(path: Path, step: int) -> None:
+    found = _whole_lines(path)
+    kept = [line for line in found if json.loads(line)["step"] < step]
+    if path.exists() and "".join(kept) != path.read_text(encoding="utf-8"):
+        path.write_text("".join(kept), encoding="utf-8")
 
 
 def _now() -> str:
