@@ -163,6 +163,12 @@ def test_broken_files_are_named(tmp_path: Path, real_walk: Path) -> None:
         assert caught.value.exit_code == 4
 
 
+def test_red_footage_is_told_to_be_exported(tmp_path: Path) -> None:
+    (tmp_path / "c00.R3D").write_bytes(b"RED2")
+    with pytest.raises(InputError, match="RED's own SDK"):
+        probe_source(tmp_path / "c00.R3D")
+
+
 def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     with pytest.raises(RuntimeError, match="stop"), VideoWriter(path, fps=25) as video:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import cv2
 import numpy as np
@@ -35,12 +35,12 @@ class Ingest:
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
-        self._plan: tuple[IngestConfig, IngestPlan] | None = None
+        self._plan: tuple[StageConfig, IngestPlan] | None = None
 
-    def plan(self, config: IngestConfig) -> IngestPlan:
-        """`check_recording`, once per config."""
+    def plan(self, config: StageConfig) -> IngestPlan:
+        """`check_recording`, once per config (an `IngestConfig`)."""
         if self._plan is None or self._plan[0] != config:
-            self._plan = (config, check_recording(self.recording, config))
+            self._plan = (config, check_recording(self.recording, cast(IngestConfig, config)))
         return self._plan[1]
 
     def prepare(self, session: SessionLike, config: IngestConfig) -> list[Unit]:

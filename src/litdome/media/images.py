@@ -14,7 +14,7 @@ from litdome.media.planes import Codes, PictureCodes
 from litdome.media.video import VideoProbe, iter_planes, probe_video
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".exr", ".dpx")
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".m4v", ".mxf", ".webm", ".ts", ".mts")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".m4v", ".mxf", ".webm", ".ts", ".mts", ".r3d")
 
 
 def read_picture(path: Path) -> Codes:

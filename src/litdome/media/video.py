@@ -103,6 +103,8 @@ def codes_of_frame(frame: Any, path: Path) -> PictureCodes:
 def _decode(path: Path, *, threads: int) -> Iterator[tuple[Any, Any]]:
     if not path.is_file():
         raise InputError(f"{path}: no such file", hint="check the camera's source in recording.toml")
+    if path.suffix.lower() == ".r3d":
+        raise InputError(f"{path}: R3D needs RED's own SDK", hint="export EXR, DPX or ProRes with RED's tools")
     count = 0
     try:
         with av.open(str(path)) as container:
