@@ -178,7 +178,8 @@ def rotate_hdri(hdr: FloatArray, rotation_deg: float, convention: HdriConvention
     """The same map with its light turned from world +z towards +x about +y, shape kept."""
     if rotation_deg == 0:
         return hdr
-    directions = latlong_directions(*hdr.shape[:2], convention) @ rotation_about_y(-rotation_deg).T
+    height, width = hdr.shape[:2]
+    directions = latlong_directions(height, width, convention) @ rotation_about_y(-rotation_deg).T
     return sample_latlong(hdr, directions, convention)
 
 
