@@ -265,6 +265,14 @@ def _done_flags(session: Session, stage: str, length: int) -> npt.NDArray[np.boo
     return session.read(path)
 
 
+def config_of_last_run(session: Session, stage: Stage) -> StageConfig | None:
+    """The settings that a stage was last run with; None when it was not, or they fit this version no more."""
+    record = session.record(stage.name)
+    if record is None or record.version != stage.version:
+        return None
+    return stage.Config.model_validate(record.config)
+
+
 def config_for(stage: Stage, tables: Mapping[str, Any]) -> StageConfig:
     """The settings of a stage from the settings tables."""
     return build_config(stage.Config, stage.name, tables)

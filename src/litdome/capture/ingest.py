@@ -93,7 +93,8 @@ def _absence_warnings(camera: str, frames: npt.NDArray[np.intp]) -> list[str]:
     if not len(frames):
         return []
     some = ", ".join(str(frame) for frame in frames[:8]) + (", ..." if len(frames) > 8 else "")
-    return [f"camera {camera}: {len(frames)} rig frames absent: {some}"]
+    noun = "rig frame" if len(frames) == 1 else "rig frames"
+    return [f"camera {camera}: {len(frames)} {noun} absent: {some}"]
 
 
 def _write_rig(session: SessionLike, plan: IngestPlan) -> None:

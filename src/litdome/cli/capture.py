@@ -12,6 +12,7 @@ from litdome.errors import UsageError
 
 if TYPE_CHECKING:
     from litdome.pipeline import Selection
+    from litdome.store.provenance import StageRecord
     from litdome.store.session import Session
 
 STAGES = {
@@ -31,9 +32,18 @@ STAGES = {
 @click.option("--fault", "faults", multiple=True, help="What goes wrong: drop-frame, late-camera.")
 @click.option("--width", default=360, show_default=True, help="Picture width, px.")
 @click.option("--height", default=640, show_default=True, help="Picture height, px.")
+@click.option("--boards/--no-boards", default=True, show_default=True, help="Film board takes too.")
 @click.option("--seed", default=0, show_default=True, help="Draws noise, lights and motion.")
 def synth(
-    recording: Path, cameras: int, pairs: int, subject: str, faults: tuple[str, ...], width: int, height: int, seed: int
+    recording: Path,
+    cameras: int,
+    pairs: int,
+    subject: str,
+    faults: tuple[str, ...],
+    width: int,
+    height: int,
+    boards: bool,
+    seed: int,
 ) -> None:
     """Film on a simulated light stage: a recording folder with the exact truth beside it.
 
@@ -50,6 +60,7 @@ def synth(
             faults=faults,
             width=width,
             height=height,
+            boards=boards,
             seed=seed,
             progress=progress,
         )
@@ -84,7 +95,10 @@ def ingest(
     with progress_bars() as progress, interruptible(f"litdome ingest {recording} {session}") as should_stop:
         from litdome.pipeline import ingest_recording
 
-        ingest_recording(recording, session, tables, workers=workers, progress=progress, should_stop=should_stop)
+        record = ingest_recording(
+            recording, session, tables, workers=workers, progress=progress, should_stop=should_stop
+        )
+    _say_warnings(record)
     click.echo(session)
 
 
@@ -180,8 +194,11 @@ def run(
 
         resume = f"litdome run {source} {session}"
         with progress_bars() as progress, interruptible(resume) as should_stop:
-            ingest_recording(Path(source), session, tables, workers=workers, progress=progress, should_stop=should_stop)
-    _run_stages(target, stages, tables, workers=workers)
+            record = ingest_recording(
+                Path(source), session, tables, workers=workers, progress=progress, should_stop=should_stop
+            )
+        _say_warnings(record)
+    _run_stages(target, stages, tables, workers=workers, keep_unset=True)
     if dataset_path is not None:
         from litdome.cli.training import build_and_say
 
@@ -219,15 +236,17 @@ def _run_stages(
     cameras: str | None = None,
     pairs: str | None = None,
     workers: int | None = None,
+    keep_unset: bool = False,
 ) -> None:
     from litdome import open_session
-    from litdome.pipeline import config_for, processing_stages, run_stage
+    from litdome.pipeline import config_for, config_of_last_run, processing_stages, run_stage
 
     session = open_session(url, writable=True)
     select = _selection(session, cameras, pairs)
     stages = processing_stages()
     for name in names:
-        config = config_for(stages[name], tables)
+        settled = config_of_last_run(session, stages[name]) if keep_unset and name not in tables else None
+        config = settled or config_for(stages[name], tables)
         with progress_bars() as progress, interruptible(f"litdome {name} {url}") as should_stop:
             record = run_stage(
                 session,
@@ -238,8 +257,12 @@ def _run_stages(
                 progress=progress,
                 should_stop=should_stop,
             )
-        for warning in record.warnings:
-            click.echo(f"litdome: {name}: {warning}", err=True)
+        _say_warnings(record)
+
+
+def _say_warnings(record: StageRecord) -> None:
+    for warning in record.warnings:
+        click.echo(f"litdome: {record.stage}: {warning}", err=True)
 
 
 def _selection(session: Session, cameras: str | None, pairs: str | None) -> Selection:
@@ -260,21 +283,20 @@ def _print_plan(
     source: str, session: str | None, stages: list[str], tables: dict[str, Any], dataset_path: Path | None
 ) -> None:
     from litdome import open_session
-    from litdome.pipeline import config_for, processing_stages, stage_status
+    from litdome.pipeline import config_for, processing_stages, session_exists, stage_status
 
     target = session or source
-    exists = Path(target).exists() or "://" in target
+    opened = open_session(target) if session_exists(target) else None
     if session is not None:
-        click.echo(f"ingest      {'done' if exists else 'to do'}")
+        click.echo(f"ingest      {'to do' if opened is None else 'done'}")
     known = processing_stages()
+    to_do: set[str] = set()
     for name in stages:
-        state = "to do"
-        if exists:
-            opened = open_session(target)
-            state = (
-                "done" if stage_status(opened, known[name], config_for(known[name], tables)).state == "done" else state
-            )
-        click.echo(f"{name:<11} {state}")
+        config = config_for(known[name], tables) if name in tables else None
+        is_done = opened is not None and stage_status(opened, known[name], config).state == "done"
+        if not is_done or to_do & set(known[name].needs):
+            to_do.add(name)
+        click.echo(f"{name:<11} {'to do' if name in to_do else 'done'}")
     if dataset_path is not None:
         click.echo(f"dataset     {'exists' if dataset_path.exists() else 'to do'}")
 

@@ -35,7 +35,8 @@ def status(context: click.Context, session: str, check: bool, as_json: bool) -> 
         )
         for id, absent in found.absent.items():
             if absent:
-                click.echo(f"camera {id}: {len(absent)} frames absent: {_shorten(absent)}")
+                noun = "frame" if len(absent) == 1 else "frames"
+                click.echo(f"camera {id}: {len(absent)} {noun} absent: {_shorten(absent)}")
     return 1 if check and not found.complete else 0
 
 
