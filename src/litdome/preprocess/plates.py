@@ -142,6 +142,7 @@ def vote_background(pictures: UInt8Array, moving: BoolArray) -> Votes:
         moving: Where each frame moves, shape (n, y, x).
     """
     hidden = moving | np.stack([_silhouette(mask) for mask in moving])
+    core = np.stack([cv2.erode(mask.astype(np.uint8), _disc(3)) for mask in moving]).astype(bool)  # flow bleeds outward
     nearby = cv2.dilate(hidden.any(0).astype(np.uint8), _disc(max(moving.shape) // 32)).astype(bool)
     still = np.where(hidden, np.float32(0.02), np.float32(1))
     votes, odds, bins = still, np.zeros(COLORS, np.float32), color_bins(pictures)
@@ -149,7 +150,7 @@ def vote_background(pictures: UInt8Array, moving: BoolArray) -> Votes:
     for _ in range(ROUNDS):
         difference = np.stack([cv2.absdiff(picture, plate).max(-1) for picture in pictures])
         odds = person_color_odds(
-            pictures, moving & (difference > SURE_CODES), ~hidden & nearby & (difference < SURE_CODES)
+            pictures, core & (difference > SURE_CODES), ~hidden & nearby & (difference < SURE_CODES)
         )
         likely = 1 / (1 + np.exp(PRIOR_ODDS - odds))
         votes = still * (1 - likely[bins]) ** 2 + np.float32(1e-4)

@@ -8,7 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.preprocess.plates import Plate
-from litdome.preprocess.silhouettes import THRESHOLD, difference_to_plate, guided_filter, person_evidence
+from litdome.preprocess.silhouettes import (
+    THRESHOLD,
+    difference_to_plate,
+    edge_coverage,
+    guided_filter,
+    person_evidence,
+)
 from litdome.stage import UInt8Array
 
 Float32Array = npt.NDArray[np.float32]
@@ -52,10 +58,10 @@ def _quadratic(
 
 
 def _robust_fit(terms: npt.NDArray[np.float64], target: Float32Array) -> npt.NDArray[np.float64]:
-    weights = np.ones(len(target))
+    weights, ridge = np.ones(len(target)), 1e-6 * len(target) * np.eye(terms.shape[1])  # where few rows can be seen
     for _ in range(4):
-        root = np.sqrt(weights)
-        solution = np.linalg.lstsq(terms * root[:, None], target * root, rcond=None)[0]
+        weighted = terms * weights[:, None]
+        solution = np.linalg.solve(weighted.T @ terms + ridge, weighted.T @ target)
         residual = target - terms @ solution
         scale = 1.4826 * float(np.median(np.abs(residual))) + 1e-3
         weights = 1 / (1 + (residual / (2 * scale)) ** 2)
@@ -91,11 +97,13 @@ def mask_relit_picture(
     misfit = cv2.absdiff(flattened, plate.picture[region])[~person[region]]
     noise = max(plate.noise_codes / float(np.median(gain)), 1.4826 * float(np.median(misfit)) if misfit.size else 0)
     noisy = plate.cropped(region, noise)
-    evidence = person_evidence(flattened, noisy, threshold=threshold)
+    difference = difference_to_plate(flattened, noisy)
+    evidence = person_evidence(difference, flattened, noisy, threshold=threshold)
     visible = np.clip(difference_to_plate(as_flat[region], noisy) / (2 * threshold), 0, 1)
     evidence *= np.where(evidence < 0, np.maximum(visible, 1 - inside[region]), 1)
     out = carried.copy()
-    out[region] = _correct_outline(carried[region], evidence, picture[region], band_px)
+    corrected = _correct_outline(carried[region], evidence, picture[region], band_px)
+    out[region] = edge_coverage(difference, corrected, threshold=threshold)
     return out
 
 
