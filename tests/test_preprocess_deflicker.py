@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import DATA, need
+from preprocess_scene import Scene, iou, make_scene, write_session
+
+from litdome.errors import ConfigError
+from litdome.preprocess.deflicker import Deflicker, DeflickerConfig, deflicker_masks, relit_step, widen_mask
+from litdome.preprocess.flow import Flow, FlowConfig, coarse_flow, dense_flow, estimate_flow
+from litdome.preprocess.motion import Segment
+from litdome.store.session import Session
+
+DAVIS_FRAMES = 24  # of 90: the whole sequence takes 8 s
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return make_scene(17)
+
+
+@pytest.fixture(scope="module")
+def flows(scene: Scene) -> list[tuple[np.ndarray, np.ndarray]]:
+    lumas = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in scene.flats]
+    return [estimate_flow(*two) for two in pairwise(lumas)]
+
+
+def with_flicker(masks: np.ndarray) -> np.ndarray:
+    """Every third frame loses a bite and gains a blob."""
+    out = masks.copy()
+    for n in range(1, len(out), 3):
+        y, x = (int(v.mean()) for v in np.nonzero(out[n]))
+        cv2.circle(out[n], (x + 10, y), 12, 0, -1)
+        cv2.circle(out[n], (30, 150), 10, 255, -1)
+    return out
+
+
+def with_slit(masks: np.ndarray) -> np.ndarray:
+    """A gap of 5 px that moves along, as between arm and body; a disc alone survives a median over time."""
+    out = masks.copy()
+    for mask in out:
+        x = int(np.nonzero(mask)[1].mean())
+        mask[:, x - 2 : x + 3] = 0
+    return out
+
+
+def test_flicker_goes_and_motion_stays(scene: Scene, flows: list) -> None:
+    truth = with_slit(scene.masks[0::2])
+    raw = with_flicker(truth)
+    voted = deflicker_masks(raw, flows)
+    plain = np.median(np.stack([raw[:-2], raw[1:-1], raw[2:]]), axis=0).astype(np.uint8)
+    scores = [[iou(a, b) for a, b in zip(m, t, strict=True)] for m, t in ((voted[1:-1], truth[1:-1]), (raw, truth))]
+    assert min(scores[0]) > 0.95 and min(scores[1]) < 0.85  # an edge of half a pixel costs 3 %
+    still = [iou(a, b) for a, b in zip(plain, truth[1:-1], strict=True)]
+    assert np.mean(scores[0]) > np.mean(still) + 0.02  # negative control: the median over time, 8 px a frame
+
+
+def test_without_trusted_motion_the_raw_masks_stay(scene: Scene, flows: list) -> None:
+    raw = with_flicker(scene.masks[0::2])
+    np.testing.assert_array_equal(deflicker_masks(raw, [None] * (len(raw) - 1)), raw)
+    wrong = [(there, there) for there, _ in flows]  # going twice the same way undoes nothing where it moves
+    kept = deflicker_masks(raw, wrong)
+    y, x = (int(v.mean()) for v in np.nonzero(scene.masks[2]))
+    assert kept[1][y, x + 10] == 0  # the bite: nobody to trust there
+
+
+def test_a_clean_mask_is_hardly_touched(scene: Scene, flows: list) -> None:
+    truth = scene.masks[0::2]
+    out = deflicker_masks(truth, flows)
+    assert min(iou(a, b) for a, b in zip(out, truth, strict=True)) > 0.985
+    np.testing.assert_array_equal(deflicker_masks(truth[:1], []), truth[:1])
+
+
+def test_a_wider_window_outvotes_two_bad_frames_in_a_row(scene: Scene) -> None:
+    truth = np.repeat(scene.masks[:1], 7, axis=0)
+    raw = truth.copy()
+    raw[3:5] = 0
+    still = (np.zeros((*truth.shape[1:], 2), np.float32),) * 2
+    assert not deflicker_masks(raw, [still] * 6, window_pairs=3)[3].any()
+    assert (deflicker_masks(raw, [still] * 6, window_pairs=5) > 127).tolist() == (truth > 127).tolist()
+
+
+@pytest.mark.parametrize("window", [2, 4, 1])
+def test_an_even_window_is_refused(window: int) -> None:
+    with pytest.raises(ConfigError, match="odd"):
+        deflicker_masks(np.zeros((3, 8, 8), np.uint8), [None, None], window_pairs=window)
+    with pytest.raises(ValueError):
+        DeflickerConfig(window_pairs=window)
+
+
+def test_flows_must_fit_the_masks() -> None:
+    with pytest.raises(ConfigError, match="3 flows for 3 masks, expected 2"):
+        deflicker_masks(np.zeros((3, 8, 8), np.uint8), [None] * 3)
+
+
+def test_the_way_between_relit_frames_goes_through_the_flat_one() -> None:
+    def flow(x: float) -> np.ndarray:
+        return np.full((40, 60, 2), (x, 0), np.float32)
+
+    first = Segment(0, 1, 0.5, flow(8), flow(-8))
+    second = Segment(1, 2, 0.25, flow(4), flow(-4))
+    step = relit_step(first, second)
+    assert step is not None
+    np.testing.assert_allclose(step[0][20, 30], (4 + 1, 0), atol=1e-3)
+    np.testing.assert_allclose(step[1][20, 30], (-5, 0), atol=1e-3)
+    within = relit_step(first, Segment(0, 1, 0.75, flow(8), flow(-8)))
+    assert within is not None
+    np.testing.assert_allclose([within[0][20, 30], within[1][20, 30]], [(2, 0), (-2, 0)], atol=1e-3)
+    assert relit_step(first, Segment(2, 3, 0.5, flow(8), flow(-8))) is None
+
+
+def test_a_wide_mask_reaches_its_radius_and_an_empty_one_stays_empty(scene: Scene) -> None:
+    mask = scene.masks[0]
+    wide = widen_mask(mask, 5)
+    assert set(np.unique(wide)) == {0, 255} and (wide[mask > 0] == 255).all()
+    grown = np.sqrt((wide > 0).sum() / np.pi) - np.sqrt((mask > 127).sum() / np.pi)
+    assert abs(grown - 5) < 0.7  # px: pixel centres on a circle
+    assert not widen_mask(np.zeros_like(mask), 5).any()
+
+
+def run_on(session: Session, masks: dict[str, np.ndarray], shard: int) -> None:
+    """The stage over raw masks, with units of ``shard`` pictures."""
+    for unit in Flow().prepare(session, FlowConfig()):
+        Flow().run(session, FlowConfig(), unit)
+    for kind, values in masks.items():
+        session.create(f"cameras/c00/{kind}/mask_raw", values.shape, "u1", ("n", "y", "x"))
+        session.write(f"cameras/c00/{kind}/mask_raw", 0, values)
+    stage, config = Deflicker(), DeflickerConfig()
+    for unit in stage.prepare(session, config):
+        stage.run(session, config, unit)
+
+
+def test_the_stage_votes_across_the_borders_of_shards(tmp_path: Path) -> None:
+    scene = make_scene(37)  # 19 flat and 18 relit pictures: two shards
+    masks = {"flat": with_flicker(scene.masks[0::2]), "relit": with_flicker(scene.masks[1::2])}
+    session = write_session(tmp_path / "s.zarr", scene)
+    run_on(session, masks, 16)
+    for kind, truth in (("flat", scene.masks[0::2]), ("relit", scene.masks[1::2])):
+        found, wide = (session.read(f"cameras/c00/{kind}/{name}") for name in ("mask", "mask_wide"))
+        # the ends have one neighbour and keep what they have; frames 15 and 16 lie at the border
+        scores = [iou(a, b) for a, b in zip(found[1:-1], truth[1:-1], strict=True)]
+        assert min(scores) > 0.94, kind
+        assert all((wide[n][found[n] > 127] == 255).all() for n in range(len(truth)))
+
+
+def davis(kind: str) -> np.ndarray:
+    folder = need(DATA / "masks" / "dance-twirl" / kind)
+    flag = cv2.IMREAD_GRAYSCALE
+    pictures = [cv2.imread(str(path), flag) for path in sorted(folder.iterdir())[:DAVIS_FRAMES]]
+    return np.stack(pictures) if kind == "frames" else (np.stack(pictures) > 0).astype(np.uint8) * 255
+
+
+@pytest.mark.parametrize(("kind", "gain"), [("osvos", 0.0), ("dropouts", 0.015)])
+def test_real_flickering_masks_never_get_worse(kind: str, gain: float) -> None:
+    frames, raw, truth = davis("frames"), davis(kind), davis("truth")
+    height, width = frames.shape[1:]
+    flows = []
+    for two in pairwise(frames):
+        coarse = [coarse_flow(flow, 8, height, width).astype(np.float16) for flow in estimate_flow(*two)]
+        flows.append(tuple(dense_flow(flow, 8, height, width, (640, 360)) for flow in coarse))
+    voted = deflicker_masks(raw, flows)
+    odd = slice(1, None, 2)  # where the dropouts were drawn
+    before, after = (np.mean([iou(a, b) for a, b in zip(m[odd], truth[odd], strict=True)]) for m in (raw, voted))
+    assert after >= before + gain
