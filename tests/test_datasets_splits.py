@@ -5,7 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litdome.datasets.spec import Splits
-from litdome.datasets.splits import LEFT_OUT, HeldOut, hold_out, pair_reach, sample_split, split_pairs
+from litdome.datasets.splits import (
+    LEFT_OUT,
+    HeldOut,
+    hold_out,
+    pair_factors,
+    pair_reach,
+    sample_split,
+    split_pairs,
+    unseen_lights,
+)
 
 
 def reach(count: int, window_pairs: int, ratio: int) -> tuple[np.ndarray, np.ndarray]:
@@ -18,7 +27,7 @@ def reach(count: int, window_pairs: int, ratio: int) -> tuple[np.ndarray, np.nda
 @given(st.data(), st.integers(4, 60), st.sampled_from([1, 3, 7]), st.sampled_from([1, 2, 5]))
 def test_train_and_tests_share_no_recorded_frame(data: st.DataObject, count: int, window: int, ratio: int) -> None:
     hdri = np.array(data.draw(st.lists(st.integers(0, 3), min_size=count, max_size=count)), np.int32)
-    held = HeldOut(frozenset({data.draw(st.integers(0, 3))}), data.draw(st.integers(0, count)), frozenset())
+    held = HeldOut(frozenset({data.draw(st.integers(0, 3))}), data.draw(st.integers(0, count)))
     first, last = reach(count, window, ratio)
     names = split_pairs(hdri, first, last, held)
     frames = [set(range(a, b + 1)) for a, b in zip(first, last, strict=True)]
@@ -36,7 +45,7 @@ def test_train_and_tests_share_no_recorded_frame(data: st.DataObject, count: int
 def test_a_window_of_one_pair_leaks_where_three_does_not() -> None:
     first, last = reach(12, 1, 1)
     wide_first, wide_last = reach(12, 3, 1)
-    held = HeldOut(frozenset(), 6, frozenset())
+    held = HeldOut(frozenset(), 6)
     assert split_pairs(np.zeros(12, np.int32), first, last, held).count("train") == 5
     assert split_pairs(np.zeros(12, np.int32), wide_first, wide_last, held).count("train") == 3
 
@@ -44,7 +53,7 @@ def test_a_window_of_one_pair_leaks_where_three_does_not() -> None:
 def test_random_lights_leave_most_pairs_for_training() -> None:
     hdri = np.random.default_rng(0).integers(0, 3, 50).astype(np.int32)
     first, last = reach(50, 3, 1)
-    names = split_pairs(hdri, first, last, HeldOut(frozenset({1}), 40, frozenset()))
+    names = split_pairs(hdri, first, last, HeldOut(frozenset({1}), 40))
     eligible = sum(h != 1 for h in hdri[:40])
     assert names.count("train") >= 0.6 * eligible and names.count("light") >= 1
 
@@ -52,10 +61,10 @@ def test_random_lights_leave_most_pairs_for_training() -> None:
 def test_rotations_of_one_map_are_held_out_together() -> None:
     groups = ["sky", "sky", "room", "room", "street"]
     for seed in range(8):
-        held = hold_out(Splits(seed=seed), light_groups=groups, pair_count=10, body_cameras=["a", "b", "c"])
+        held = hold_out(Splits(seed=seed), light_groups=groups, pair_count=10)
         assert len({groups[i] for i in held.lights}) == 1
         assert all((i in held.lights) == (groups[i] in {groups[j] for j in held.lights}) for i in range(5))
-        assert held.motion_from == 8 and len(held.cameras) == 1
+        assert held.motion_from == 8
 
 
 def test_names_say_exactly_what_is_held_out() -> None:
@@ -63,3 +72,16 @@ def test_names_say_exactly_what_is_held_out() -> None:
     assert sample_split("train", True) == "test_camera"
     assert sample_split("light_motion", True) == "test_light_motion_camera"
     assert sample_split(LEFT_OUT, True) == LEFT_OUT
+
+
+def test_a_light_that_training_never_shows_is_named_in_the_tests() -> None:
+    hdri = np.array([0, 0, 1, 1, 0, 1, 2, 2], np.int32)  # entry 2 is lit only in the held-out motion
+    splits = ["train", "train", "train", LEFT_OUT, "train", "train", "motion", "motion"]
+    unseen = unseen_lights(splits, hdri, ["sky", "room", "street"])
+    assert unseen == {2} and unseen_lights(splits, hdri, ["sky", "room", "sky"]) == frozenset()
+    assert pair_factors(hdri, HeldOut(unseen, 6))[6:] == ["light_motion", "light_motion"]
+
+
+def test_a_held_out_camera_needs_no_guard_gaps() -> None:
+    factors = pair_factors(np.array([0, 1, 0, 0], np.int32), HeldOut(frozenset({1}), 3))
+    assert factors == ["train", "light", "train", "motion"]

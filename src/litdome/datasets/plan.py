@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,16 @@ import numpy.typing as npt
 
 from litdome.datasets.framing import Framing, frame_camera
 from litdome.datasets.spec import DatasetSpec, DecisionCopy, SessionRef
-from litdome.datasets.splits import LEFT_OUT, hold_out, pair_reach, sample_split, split_pairs
+from litdome.datasets.splits import (
+    LEFT_OUT,
+    held_out_names,
+    hold_out,
+    pair_factors,
+    pair_reach,
+    sample_split,
+    split_pairs,
+    unseen_lights,
+)
 from litdome.errors import UsageError
 from litdome.store.decisions import effective_keep, read_decisions
 from litdome.store.provenance import digest
@@ -75,16 +84,10 @@ def plan_session(index: int, name: str, session: Session, spec: DatasetSpec) -> 
     if not session.has(f"cameras/{session.cameras[0]}/relit/mask_raw"):
         raise UsageError(f"{session.url}: a dataset needs masks", hint=f"litdome segment {session.url}")
     usable = usable_pairs(session, spec)
-    held = hold_out(
-        spec.splits,
-        light_groups=light_groups(session),
-        pair_count=len(pairs),
-        body_cameras=[camera.id for camera in rig.cameras if camera.role == "body"],
-    )
-    last = np.where(pairs.next_flat_frame >= 0, pairs.next_flat_frame, pairs.relit_frame)
-    names = split_pairs(pairs.hdri, *pair_reach(pairs.flat_frame, last, window_pairs(session)), held)
+    names = pair_splits(session, spec)
+    held_cameras = held_out_names(spec.splits.cameras, body_cameras(session), spec.splits.seed, 3)
     samples = [
-        Sample(index, c, int(p), int(pairs.hdri[p]), sample_split(names[p], id in held.cameras))
+        Sample(index, c, int(p), int(pairs.hdri[p]), sample_split(names[id in held_cameras][p], id in held_cameras))
         for c, id in enumerate(session.cameras)
         for p in np.flatnonzero(usable[c])
     ]
@@ -94,6 +97,24 @@ def plan_session(index: int, name: str, session: Session, spec: DatasetSpec) -> 
     framings = {camera.id: frame_camera(session, camera, chosen, spec) for camera in rig.cameras}
     compensated = all(session.has(f"compensated/{id}") for id in session.cameras)
     return Plan(name, session, chosen, tuple(samples), left_out, framings, compensated)
+
+
+def pair_splits(session: Session, spec: DatasetSpec) -> dict[bool, list[str]]:
+    """Held-out factors of each pair, for training cameras (False, with guard gaps) and held-out cameras (True)."""
+    pairs, groups = session.pairs, light_groups(session)
+    held = hold_out(spec.splits, light_groups=groups, pair_count=len(pairs))
+    last = np.where(pairs.next_flat_frame >= 0, pairs.next_flat_frame, pairs.relit_frame)
+    reach = pair_reach(pairs.flat_frame, last, window_pairs(session))
+    guarded = split_pairs(pairs.hdri, *reach, held)
+    unseen = unseen_lights(guarded, pairs.hdri, groups)
+    factors = pair_factors(pairs.hdri, replace(held, lights=held.lights | unseen))
+    exact = [name if name in ("train", LEFT_OUT) else factors[i] for i, name in enumerate(guarded)]
+    return {False: exact, True: factors}
+
+
+def body_cameras(session: Session) -> list[str]:
+    """Ids of the cameras that may be held out."""
+    return [camera.id for camera in session.rig.cameras if camera.role == "body"]
 
 
 def usable_pairs(session: Session, spec: DatasetSpec) -> npt.NDArray[np.bool_]:

@@ -17,11 +17,10 @@ GUARD_BUDGET = 0.25  # test pairs amid the training motion may cost this share o
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What one session holds out."""
+    """HDRI entries and the first pair of the motion that one session holds out."""
 
     lights: frozenset[int]
     motion_from: int
-    cameras: frozenset[str]
 
 
 def held_out_names(wanted: float | tuple[str, ...], names: Sequence[str], seed: int, minimum: int) -> frozenset[str]:
@@ -42,20 +41,19 @@ def held_out_names(wanted: float | tuple[str, ...], names: Sequence[str], seed: 
     return frozenset(np.array(sorted(names))[order[:count]].tolist())
 
 
-def hold_out(splits: Splits, *, light_groups: Sequence[str], pair_count: int, body_cameras: Sequence[str]) -> HeldOut:
-    """What a session holds out.
+def hold_out(splits: Splits, *, light_groups: Sequence[str], pair_count: int) -> HeldOut:
+    """Which lights and motion a session holds out.
 
     Args:
         splits: The rule.
         light_groups: Content group of each HDRI entry (rotations and gains of one map share a group).
         pair_count: Pairs of the session.
-        body_cameras: Ids of the cameras with role body.
     """
     groups = held_out_names(splits.lights, sorted(set(light_groups)), splits.seed, 2)
     lights = frozenset(i for i, group in enumerate(light_groups) if group in groups)
     first = splits.motion_from
     motion_from = pair_count if first is None else round(first * pair_count) if isinstance(first, float) else first
-    return HeldOut(lights, motion_from, held_out_names(splits.cameras, body_cameras, splits.seed, 3))
+    return HeldOut(lights, motion_from)
 
 
 def pair_reach(
@@ -69,13 +67,24 @@ def pair_reach(
     return flat_frame[np.maximum(index - half, 0)], last_frame[np.minimum(index + half, n - 1)]
 
 
+def pair_factors(hdri: npt.NDArray[np.int32], held: HeldOut) -> list[str]:
+    """The held-out factors of each pair, guard gaps aside: ``train``, ``light``, ``motion`` or ``light_motion``.
+
+    This is the split of a held-out camera's pairs: none of its pictures is ever trained on, so it needs no guard gaps.
+    """
+    light = np.isin(hdri, sorted(held.lights))
+    motion = np.arange(len(hdri)) >= held.motion_from
+    names = {(False, False): "train", (True, False): "light", (False, True): "motion", (True, True): "light_motion"}
+    return [names[bool(a), bool(b)] for a, b in zip(light, motion, strict=True)]
+
+
 def split_pairs(
     hdri: npt.NDArray[np.int32],
     first: npt.NDArray[np.int32],
     last: npt.NDArray[np.int32],
     held: HeldOut,
 ) -> list[str]:
-    """The factors held out by each pair (cameras aside), or None-like ``LEFT_OUT`` for the pairs that may not be used.
+    """The held-out factors of each pair of a training camera, ``LEFT_OUT`` for pairs that may not be used.
 
     Train and test share no recorded frame: a training pair that reaches a frame of a test pair is left out. Held-out
     light amid the training motion would cost a guard gap on both sides of each of its pairs; such pairs are admitted
@@ -90,30 +99,27 @@ def split_pairs(
     Returns:
         ``train``, ``light``, ``motion``, ``light_motion`` or ``LEFT_OUT`` for each pair.
     """
-    n = len(hdri)
-    light = np.isin(hdri, sorted(held.lights))
-    motion = np.arange(n) >= held.motion_from
+    factors = np.array(pair_factors(hdri, held))
+    tests = np.isin(factors, ["motion", "light_motion"])
     meets = (first[:, None] <= last[None]) & (first[None] <= last[:, None])
-    train = ~light & ~motion & ~meets[:, motion].any(axis=1)
-    candidates = np.flatnonzero(light & ~motion)
+    train = (factors == "train") & ~meets[:, tests].any(axis=1)
     budget = GUARD_BUDGET * train.sum()
-    admitted: list[int] = []
-    lost = np.zeros(n, bool)
-    for pair in sorted(candidates, key=lambda i: (int((meets[i] & train).sum()), int(i))):
+    admitted = np.zeros(len(hdri), bool)
+    lost = np.zeros(len(hdri), bool)
+    for pair in sorted(np.flatnonzero(factors == "light"), key=lambda i: (int((meets[i] & train).sum()), int(i))):
         cost = int(((meets[pair] | lost) & train).sum())
-        if not admitted or cost <= budget:
-            admitted.append(int(pair))
+        if not admitted.any() or cost <= budget:
+            admitted[pair] = True
             lost |= meets[pair]
-    train &= ~lost
-    names = [LEFT_OUT] * n
-    for i in range(n):
-        if motion[i]:
-            names[i] = "light_motion" if light[i] else "motion"
-        elif train[i]:
-            names[i] = "train"
-    for i in admitted:
-        names[i] = "light"
-    return names
+    used = tests | admitted | (train & ~lost)
+    return [str(name) if keep else LEFT_OUT for name, keep in zip(factors, used, strict=True)]
+
+
+def unseen_lights(splits: Sequence[str], hdri: npt.NDArray[np.int32], groups: Sequence[str]) -> frozenset[int]:
+    """Entries whose content group no training pair shows; all but those drawn by the seed were lit too late or too
+    close to a test. A test under one of them tests light too, and is named so. Empty where nothing is trained on."""
+    seen = {groups[hdri[i]] for i, split in enumerate(splits) if split == "train" and hdri[i] >= 0}
+    return frozenset(i for i, group in enumerate(groups) if group not in seen) if seen else frozenset()
 
 
 def sample_split(pair_split: str, camera_held_out: bool) -> str:

@@ -107,7 +107,7 @@ def make_recording(
         faults: What goes wrong: ``drop-frame`` (the second camera loses a picture in the middle), ``late-camera`` (the
             last one starts three frames late), ``no-timestamps``.
         seed: Draws lights, motion, lenses and noise.
-        hdris: Number of HDRIs, each lit for a few pairs in a row.
+        hdris: Number of HDRIs, each lit for a few pairs in a row, twice where there are pairs enough.
         lights: LEDs on the dome.
         boards: Also film a calibration board (not below 200 px height: no marker could be read).
         workers: Threads; all cores when None.
@@ -175,9 +175,11 @@ def _draw_lights(
     kinds = list(HDRI_KINDS)
     names = sorted(f"{kinds[k % len(kinds)]}_{k:02d}" for k in range(count))
     maps = [make_hdri(name.rsplit("_", 1)[0], seed * 100 + int(name.rsplit("_", 1)[1])) for name in names]
-    blocks = np.array_split(np.arange(pairs), count)
+    rounds = 2 if pairs >= 2 * count else 1  # a light that comes twice can be in the training and in a held-out motion
+    order = np.concatenate([rng.permutation(count) for _ in range(rounds)])
+    blocks = np.array_split(np.arange(pairs), len(order))
     hdri = np.full(2 * pairs + 1, -1, np.int32)
-    for index, block in zip(rng.permutation(count), blocks, strict=True):
+    for index, block in zip(order, blocks, strict=True):
         hdri[2 * block + 1] = index
     kind = np.where(hdri >= 0, KIND_CODES["hdri"], KIND_CODES["flat"]).astype(np.uint8)
     return LightingSchedule(kind, hdri, tuple(HdriEntry(name) for name in names)), maps
