@@ -20,14 +20,14 @@ class NoiseConfig(_Table):
     """
 
     sigma_max: float = Field(20.0, gt=0, description="Noise level that sampling starts from.")
-    ln_sigma_mean: float = Field(1.5, description="Mean of the natural logarithm of the noise level in training.")
-    ln_sigma_std: float = Field(1.5, gt=0, description="Its standard deviation.")
+    ln_sigma_mean: float = Field(2.0, description="Mean of the natural logarithm of the noise level in training.")
+    ln_sigma_std: float = Field(1.2, gt=0, description="Its standard deviation.")
 
 
 class SamplingConfig(_Table):
     """How pictures are made."""
 
-    steps: int = Field(2, ge=1, description="Network calls per chunk; 15 for the 7B model.")
+    steps: int = Field(1, ge=1, description="Network calls per chunk; 15 for the 7B model.")
     chunk_frames: int = Field(4, ge=1, description="Pictures per chunk of a clip; 57 for the 7B model.")
     overlap_frames: int = Field(1, ge=0, description="Pictures that neighbouring chunks share, faded linearly.")
 
