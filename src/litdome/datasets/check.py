@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
-
 from litdome.datasets.views import DatasetView, open_dataset
 from litdome.progress import Progress, silent
 
@@ -49,7 +47,7 @@ def leaks(view: DatasetView) -> list[str]:
 def sample_findings(view: DatasetView, index: int) -> list[str]:
     """What is wrong with one sample."""
     sample = view[index]
-    findings = [f"sample {index}: {key} holds NaN" for key, value in sample.items() if bool(np.isnan(value).any())]
+    findings = [f"sample {index}: {key} holds NaN" for key, value in sample.items() if bool(value.isnan().any())]
     if float(sample["mask"].sum()) == 0:
         findings.append(
             f"sample {index}: empty mask (camera {int(sample['camera'][0])}, pair {int(sample['pair'][0])})"
