@@ -34,8 +34,8 @@ class SegmentConfig(StageConfig):
         THRESHOLD, gt=0, description="Difference to the plate at which both are as likely, deviations of the noise."
     )
     plate_frames: int = Field(24, ge=1, le=200, description="Flat frames that the clean plate is made of.")
-    max_unseen_permille: float = Field(
-        5.0, ge=0, description="Part of the plate that no frame shows, 1/1000, above which a warning is given."
+    max_unsure_permille: float = Field(
+        5.0, ge=0, description="Part of the plate that no frame shows for sure, 1/1000, above which a warning is given."
     )
     moving_permille: float = Field(
         1.0, gt=0, description="What moves more from one flat frame to the next is no background; 1/1000 of long side."
@@ -94,7 +94,7 @@ class Segment:
             background = average_votes(lambda i: session.read_frame(camera, "flat", frames[i]), votes)
             path = f"cameras/{camera}/background"
             session.write(path, 0, background)
-            session.set_attrs(path, unseen_permille=round(1000 * float((plate.confidence < 0.5).mean()), 2))
+            session.set_attrs(path, unsure_permille=round(1000 * float((plate.confidence < 0.5).mean()), 2))
             self._known[camera] = (plate, None)
         one = _OneCamera(session, config, camera, plate)
         for kind in ("flat", "relit"):
@@ -107,12 +107,12 @@ class Segment:
         """Which plates were given and which made, with a warning where the person hides the background all along."""
         given = [camera for camera in session.cameras if _is_given(session, camera)]
         made = [camera for camera in session.cameras if camera not in given]
-        unseen = {c: float(session.array(f"cameras/{c}/background").attrs["unseen_permille"]) for c in made}
+        unseen = {c: float(session.array(f"cameras/{c}/background").attrs["unsure_permille"]) for c in made}
         warnings = [
-            f"camera {camera}: {part / 10:.1f} % of the background was never seen, masks may have holes there; "
+            f"camera {camera}: {part / 10:.1f} % of the plate is unsure, masks may be wrong there; "
             f"film background/{camera}.png without the person"
             for camera, part in unseen.items()
-            if part > config.max_unseen_permille
+            if part > config.max_unsure_permille
         ]
         return {"given_plates": given, "made_plates": made, "warnings": warnings}
 
