@@ -111,3 +111,29 @@ def test_only_the_callers_thread_hears_of_finished_units() -> None:
     )
     assert whole and sorted(index for index, _ in heard) == list(range(20))
     assert {thread for _, thread in heard} == {threading.get_ident()}
+
+
+class Reading(Add):
+    """A stage that reads a file outside the session."""
+
+    name: ClassVar[str] = "reading"
+    file = Path()
+
+    def input_files(self, session: SessionLike, config: AddConfig) -> list[Path]:
+        return [self.file]
+
+
+def test_a_changed_input_file_is_read_again_and_a_moved_one_is_not_missed(session: Session, tmp_path: Path) -> None:
+    stage = Reading()
+    stage.file = tmp_path / "rig.txt"
+    stage.file.write_text("one")
+    run_stage(session, stage, AddConfig())
+    assert stage_status(session, stage).state == "done"
+    stage.file.write_text("two")
+    stage.ran.clear()
+    run_stage(session, stage, AddConfig())
+    assert stage.ran == [0, 16, 32]
+    stage.file.unlink()
+    stage.ran.clear()
+    run_stage(session, stage, AddConfig())
+    assert stage.ran == [] and stage_status(session, stage).state == "done"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,14 @@ from litdome.config import build_config
 from litdome.errors import LitdomeError, StoreError, UsageError
 from litdome.progress import Progress, ShouldStop, never, silent
 from litdome.stage import Stage, StageConfig, Unit
-from litdome.store.provenance import StageRecord, folder_fingerprint, now, stage_fingerprint
+from litdome.store.provenance import (
+    StageRecord,
+    digest,
+    file_fingerprint,
+    folder_fingerprint,
+    now,
+    stage_fingerprint,
+)
 from litdome.store.session import Session
 
 State = Literal["missing", "partial", "stale", "done"]
@@ -73,6 +81,7 @@ def wanted_fingerprint(session: Session, stage: Stage, config: StageConfig) -> s
     if any(record is None or not record.finished for record in inputs.values()):
         return None
     found = {name: record.fingerprint for name, record in inputs.items() if record is not None}
+    found.update(_file_fingerprints(session, stage, config))
     return stage_fingerprint(stage.name, stage.version, config.model_dump(mode="json"), found)
 
 
@@ -119,7 +128,7 @@ def run_stage(
     Raises:
         UsageError: A needed stage has not been run.
     """
-    found = dict(inputs) if inputs is not None else _input_fingerprints(session, stage)
+    found = dict(inputs) if inputs is not None else _input_fingerprints(session, stage, config)
     settings = config.model_dump(mode="json")
     fingerprint = stage_fingerprint(stage.name, stage.version, settings, found)
     record = session.record(stage.name)
@@ -239,7 +248,7 @@ def _run_pending(
     )
 
 
-def _input_fingerprints(session: Session, stage: Stage) -> dict[str, str]:
+def _input_fingerprints(session: Session, stage: Stage, config: StageConfig) -> dict[str, str]:
     found = {}
     for name in stage.needs:
         record = session.record(name)
@@ -249,7 +258,20 @@ def _input_fingerprints(session: Session, stage: Stage) -> dict[str, str]:
                 f"{session.url}: {stage.name} needs {name}, which {verb}", hint=f"litdome {name} {session.url}"
             )
         found[name] = record.fingerprint
-    return found
+    return {**found, **_file_fingerprints(session, stage, config)}
+
+
+def _file_fingerprints(session: Session, stage: Stage, config: StageConfig) -> dict[str, str]:
+    """Of the files that a stage reads outside the session; those it read last where they have been moved away."""
+    input_files = getattr(stage, "input_files", None)
+    if input_files is None:
+        return {}
+    files = [path for path in input_files(session, config) if path.is_file()]
+    record = session.record(stage.name)
+    if not files:
+        return {"files": record.inputs["files"]} if record is not None and "files" in record.inputs else {}
+    root = Path(os.path.commonpath([path.parent for path in files]))
+    return {"files": digest([file_fingerprint(path, root) for path in files])}
 
 
 def _forget_done(session: Session, stage: str) -> None:

@@ -108,6 +108,9 @@ class Stage(Protocol):
     def prepare(self, session: SessionLike, config: Any) -> list[Unit]:
         """Create the arrays (the same call twice changes nothing) and give the units in a fixed order."""
 
+    # A stage that reads files outside the session also has
+    # input_files(session, config) -> list[Path]; their fingerprints join the record's inputs.
+
     def run(self, session: SessionLike, config: Any, unit: Unit) -> None:
         """Compute one unit and write it."""
 

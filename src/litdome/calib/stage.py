@@ -80,9 +80,15 @@ class Calibrate:
                 raise CalibrationError("calibrate: source is import, but no file", hint="--import FILE")
             found = import_calibration(Path(config.import_file), cameras)
         else:
-            folder = Path(config.boards_dir or Path(str(session.attrs.get("recording", ""))) / "boards")
+            folder = _boards_folder(session, config)
             found = calibrate_from_boards(folder, board_spec(session.attrs.get("board")), cameras, config)
         _write(session, found)
+
+    def input_files(self, session: SessionLike, config: CalibrateConfig) -> list[Path]:
+        """The imported file, or all pictures and videos of the board takes."""
+        if config.source == "import":
+            return [Path(config.import_file)] if config.import_file else []
+        return sorted(path for path in _boards_folder(session, config).rglob("*") if path.is_file())
 
     def finish(self, session: SessionLike, config: CalibrateConfig) -> Summary:
         """Reprojection error by camera."""
@@ -92,6 +98,10 @@ class Calibrate:
         if np.isfinite(rms).all():
             summary["rms_px"] = [round(float(value), 4) for value in rms]
         return summary
+
+
+def _boards_folder(session: SessionLike, config: CalibrateConfig) -> Path:
+    return Path(config.boards_dir or Path(str(session.attrs.get("recording", ""))) / "boards")
 
 
 def stored_cameras(session: SessionLike) -> tuple[StoredCamera, ...]:
@@ -157,6 +167,9 @@ def calibrate_from_boards(
     lens_std[:, :4] *= scales[:, None]
     warnings = [f"camera {id}: board view {view} left out of the lens" for id in ids for view in lenses[id].rejected]
     warnings += [f"camera {id}: board view {view} left out of the poses" for id, view in solution.dropped]
+    warnings.append(
+        "boards do not show which way the stage faces: +z is the open side of the camera ring, floor guessed"
+    )
     how = f"boards, {solution.trimmed_rms_px:.3f} px without the worst 2.5 % of corners"
     return Calibration(rig, solution.rms_px * scales, lens_std, solution.pose_std, how, tuple(warnings))
 
