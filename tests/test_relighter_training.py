@@ -64,9 +64,11 @@ class Killed(RunFolder):
         super().log(step, **scalars)
 
 
-@pytest.mark.parametrize("mode", ["full", "lora"])
-def test_a_killed_run_resumes_to_the_same_losses_and_weights(tmp_path: Path, base: Path, mode: str) -> None:
-    settings = config(mode=mode, base=str(base), dropout={"each": 0.3})
+@pytest.mark.parametrize(("mode", "optimizer"), [("full", "adamw"), ("full", "muon"), ("lora", "adamw")])
+def test_a_killed_run_resumes_to_the_same_losses_and_weights(
+    tmp_path: Path, base: Path, mode: str, optimizer: str
+) -> None:
+    settings = config(mode=mode, optimizer=optimizer, base=str(base), dropout={"each": 0.3})
     whole = fit(tmp_path / "whole", settings)
     halved = new_run(tmp_path / "halved", settings)
     with pytest.raises(KeyboardInterrupt):

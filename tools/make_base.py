@@ -135,22 +135,22 @@ def _vary(sample: dict[str, Tensor], *, mirror: bool, order: tuple[int, int, int
     return varied
 
 
-def base_config(minutes: float, seed: int = 0) -> RelighterConfig:
-    """Settings of the tiny base's training."""
+def base_config(minutes: float, start: str = "random") -> RelighterConfig:
+    """Settings of the tiny base's training, from nothing or from an earlier base's folder."""
     return RelighterConfig(
-        base="random",
+        base=start,
         mode="full",
         buffers=("basecolor", "normal", "metallic", "roughness", "depth"),
         background_weight=0.1,
         steps=60000,
         minutes=minutes,
         batch=4,
-        learning_rate=8e-4,
+        optimizer="muon",
+        learning_rate=1e-3,
         warmup_steps=100,
         weight_decay=0.02,
         picture_weighting=1.5,
         ema_decay=0.999,
-        seed=seed,
         checkpoint_every=500,
         preview_every=500,
         precision="bfloat16",
@@ -245,6 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run and its scenes")
     parser.add_argument("--minutes", type=float, default=80.0, help="how long to train")
+    parser.add_argument("--start", default="random", help="an earlier base's folder to go on from")
     parser.add_argument("--scenes", type=int, default=1500, help="number of training scenes")
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
     parser.add_argument("--evaluate", action="store_true", help="score the latest checkpoint")
@@ -257,7 +258,7 @@ def main() -> None:
     elif arguments.export:
         export(arguments.out, arguments.export)
     else:
-        pretrain(arguments.out, arguments.scenes, base_config(arguments.minutes))
+        pretrain(arguments.out, arguments.scenes, base_config(arguments.minutes, arguments.start))
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ class _Table(BaseModel):
 class NoiseConfig(_Table):
     """Noise levels in training and where the sampler starts: what the sampler starts from must be trained.
 
-    Light and colour are decided at high noise, so a small network spends most of its steps there.
+    Light and colour are decided at high noise, so the tiny base, sampled in one step, is trained just there. For many
+    steps, as with the 7B model, train wider and start higher: 80, 0 and 1 are the original's.
     """
 
     sigma_max: float = Field(20.0, gt=0, description="Noise level that sampling starts from.")
-    ln_sigma_mean: float = Field(2.0, description="Mean of the natural logarithm of the noise level in training.")
-    ln_sigma_std: float = Field(1.2, gt=0, description="Its standard deviation.")
+    ln_sigma_mean: float = Field(3.0, description="Mean of the natural logarithm of the noise level in training.")
+    ln_sigma_std: float = Field(0.5, gt=0, description="Its standard deviation.")
 
 
 class SamplingConfig(_Table):
@@ -37,6 +38,10 @@ class LoraConfig(_Table):
 
     rank: int = Field(16, ge=1, description="Rank of every adapter matrix.")
     alpha: float = Field(16.0, gt=0, description="Scale of the adapter; alpha / rank multiplies it.")
+    targets: Literal["attention", "all"] = Field(
+        "attention",
+        description="attention: self-attention and feed-forward layers; all: also input, output and modulation.",
+    )
 
 
 class NetworkConfig(_Table):
@@ -68,10 +73,13 @@ class RelighterConfig(_Table):
     steps: int = Field(300, ge=1, description="Training steps.")
     minutes: float | None = Field(None, gt=0, description="Stop after this long at the latest (steps still hold).")
     batch: int = Field(4, ge=1, description="Samples per step.")
-    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW.")
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="muon moves the blocks' matrices faster in training from nothing (mode full)."
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
     warmup_steps: int = Field(20, ge=0, description="Steps in which the learning rate rises from 0.")
     decay: Literal["constant", "cosine"] = Field("cosine", description="Course of the learning rate after that.")
-    weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW.")
+    weight_decay: float = Field(0.01, ge=0, description="Weight decay.")
     clip_norm: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     ema_decay: float = Field(0.999, ge=0, lt=1, description="Decay of the averaged weights (mode full only).")
     picture_weighting: float = Field(

@@ -15,7 +15,11 @@ from litdome.train_plugins.relighter.network import RelighterNetwork
 from litdome.train_plugins.relighter.weights import Base, open_base, without_cross_attention
 
 # attn2 never sees a gradient (its value projection meets zeros), so it takes no adapter
-LORA_TARGETS = r".*transformer_blocks\.\d+\.(attn1\.(to_q|to_k|to_v|to_out\.0)|ff\.net\.(0\.proj|2))"
+_ATTENTION = r".*transformer_blocks\.\d+\.(attn1\.(to_q|to_k|to_v|to_out\.0)|ff\.net\.(0\.proj|2)"
+LORA_TARGETS = {
+    "attention": _ATTENTION + ")",
+    "all": _ATTENTION + r"|norm[13]\.linear_[12])|.*(patch_embed\.proj|norm_out\.linear_[12]|proj_out)",
+}
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 FULL_FILE, AVERAGE_FILE = "weights.safetensors", "average.safetensors"
 
@@ -110,7 +114,12 @@ def _add_adapter(network: RelighterNetwork, config: RelighterConfig, seed: int) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network.add_adapter(
-            PeftLora(r=config.lora.rank, lora_alpha=config.lora.alpha, target_modules=LORA_TARGETS, lora_dropout=0.0)
+            PeftLora(
+                r=config.lora.rank,
+                lora_alpha=config.lora.alpha,
+                target_modules=LORA_TARGETS[config.lora.targets],
+                lora_dropout=0.0,
+            )
         )
 
 

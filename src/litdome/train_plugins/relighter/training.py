@@ -26,6 +26,12 @@ from litdome.train_plugins.relighter.model import (
     trainable,
 )
 from litdome.train_plugins.relighter.objective import draw_sigmas, drop_conditions, edm_losses, losses_by_sigma
+from litdome.train_plugins.relighter.optimizers import (
+    build_optimizers,
+    optimizer_tensors,
+    restore_optimizers,
+    set_rate,
+)
 from litdome.train_plugins.relighter.renderer import RelighterRenderer
 
 OPTIMIZER_FILE, STATE_FILE = "optimizer.safetensors", "state.json"
@@ -59,9 +65,7 @@ class Training:
         self.network = self.base.network.to(run.device)
         self.autoencoder = self.base.autoencoder.to(run.device)
         self.weights = trainable(self.network)
-        self.optimizer = torch.optim.AdamW(
-            self.weights.values(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
-        )
+        self.optimizers = build_optimizers(self.weights, config)
         full = config.mode == "full"
         self.average = WeightAverage(dict(self.network.state_dict()), config.ema_decay) if full else None
         scale = self.autoencoder.channel_scale() ** config.picture_weighting
@@ -89,7 +93,7 @@ class Training:
             save_weights(folder, self.network, self.config)
             if self.average is not None:
                 save_file({k: v.cpu().contiguous() for k, v in self.average.average.items()}, folder / AVERAGE_FILE)
-            save_file(self._optimizer_tensors(), folder / OPTIMIZER_FILE)
+            save_file(optimizer_tensors(self.optimizers, self.weights), folder / OPTIMIZER_FILE)
             state = {"step": self.step, "seed": self.run.seed, "seconds": time.monotonic() - self._started}
             (folder / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
 
@@ -108,19 +112,14 @@ class Training:
                 self.average.average = {
                     k: v.to(self.run.device) for k, v in load_file(checkpoint / AVERAGE_FILE).items()
                 }
-            for name, value in self.weights.items():
-                self.optimizer.state[value] = {
-                    "step": torch.tensor(float(self.step)),
-                    **{part: moments[f"{name}.{part}"].to(self.run.device) for part in ("exp_avg", "exp_avg_sq")},
-                }
+            restore_optimizers(self.optimizers, self.weights, moments)
         except (OSError, KeyError, ValueError) as error:
             raise StoreError(f"{checkpoint}: damaged checkpoint: {error}", hint="delete it to resume before") from error
 
     def _train_step(self) -> dict[str, float]:
         config, generator = self.config, _step_generator(self.run.seed, self.step)
         rate = config.learning_rate * self._rate_factor()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizers, rate)
         self.network.train()
         indices = sample_order(self.step, config.batch, len(self.data), self.run.seed)
         losses, sigmas = self._backward(indices, generator)
@@ -131,8 +130,9 @@ class Training:
                 f"relighter: loss {loss}, gradient {norm} at step {self.step + 1} (samples {indices})",
                 hint=f"--set learning_rate={config.learning_rate / 3:.1g}, then --resume {self.run.path}",
             )
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()  # type: ignore[no-untyped-call]
+            optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(dict(self.network.state_dict()), self.step + 1)
         return {"loss": loss, "learning_rate": rate, "gradient": norm, **losses_by_sigma(losses, sigmas)}
@@ -186,14 +186,6 @@ class Training:
         own = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(self.average.average)
         return own
-
-    def _optimizer_tensors(self) -> dict[str, Tensor]:
-        tensors = {}
-        for name, value in self.weights.items():
-            for part in ("exp_avg", "exp_avg_sq"):
-                moment = self.optimizer.state.get(value, {}).get(part, torch.zeros_like(value))
-                tensors[f"{name}.{part}"] = moment.detach().cpu().contiguous()
-        return tensors
 
 
 def _step_generator(seed: int, step: int) -> torch.Generator:
