@@ -199,3 +199,15 @@ def test_render_fades_chunks_and_repeats_with_its_seed(tmp_path: Path) -> None:
     first, again, other = (renderer.render(clip, seed=seed).rgb for seed in (1, 1, 2))
     assert first.shape == (5, 3, 32, 48) and float(first.min()) >= 0 and float(first.max()) <= 1
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_an_adapter_on_all_layers_reaches_input_output_and_modulation(tmp_path: Path, base: Path) -> None:
+    settings = config(mode="lora", base=str(base), lora=LoraConfig(rank=2, targets="all"), learning_rate=0.05)
+    run = fit(tmp_path / "run", settings)
+    checkpoint = run.latest_checkpoint()
+    assert checkpoint is not None
+    names = set(load_file(checkpoint / ADAPTER_FILE))
+    for layer in ("patch_embed.proj", "proj_out", "norm_out.linear_1", "transformer_blocks.1.norm3.linear_2"):
+        assert f"{layer}.lora_B.weight" in names
+    assert not any("attn2" in name or "norm2" in name for name in names)
+    assert RelighterTrainer().load(run, "cpu").render(SyntheticView()[0], seed=0).rgb.shape[1] == 3
