@@ -73,7 +73,7 @@ def relight_clip(
     rotate_deg: float = 0.0,
     seed: int = 0,
     progress: Progress = silent,
-    chunk: int = 8,
+    chunk: int = 128,
 ) -> FloatArray:
     """Light a clip with an HDRI.
 
@@ -85,7 +85,7 @@ def relight_clip(
         rotate_deg: Turn of the light over the whole clip, from world +z towards +x.
         seed: Of the renderer's noise.
         progress: Called per ``chunk`` pictures.
-        chunk: Pictures handed to the renderer at once.
+        chunk: Pictures handed to the renderer at once, which cross-fades within them: the bound on memory.
 
     Returns:
         Pictures, shape (t, 3, h, w), 0..1.
