@@ -70,6 +70,9 @@ class RelighterConfig(_Table):
     background_weight: float = Field(
         1.0, ge=0, le=1, description="Weight of the background in the loss; below 1 the mask is read."
     )
+    light_variants: int = Field(
+        1, ge=1, description="Times that a sample is used: as recorded, then mirrored and with its light tinted."
+    )
     steps: int = Field(300, ge=1, description="Training steps.")
     minutes: float | None = Field(None, gt=0, description="Stop after this long at the latest (steps still hold).")
     batch: int = Field(4, ge=1, description="Samples per step.")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from litdome.errors import PluginError, StoreError
 from litdome.train_plugins.protocol import DatasetView, Run
+from litdome.train_plugins.relighter.augment import LightVariants
 from litdome.train_plugins.relighter.batches import LatentCache, Samples, condition_keys, sample_order
 from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.model import (
@@ -60,6 +61,8 @@ class Training:
         self.data: Samples = data if frames == 1 else data.clips(frames, max(1, frames // 2))
         if len(self.data) == 0:
             raise PluginError(f"relighter: no clip of {frames} pictures in this split", hint="--set clip_frames=1")
+        if config.light_variants > 1:
+            self.data = LightVariants(self.data, config.light_variants, run.seed)
         self.step, self._seconds = 0, 0.0
         self.base = open_trainable(config, run.seed)
         self.network = self.base.network.to(run.device)
