@@ -15,7 +15,7 @@ from litdome.errors import UsageError
 @click.argument("folder", type=click.Path(path_type=Path), default="demo")
 @click.option("--pairs", default=32, show_default=True, help="Flat/relit pairs of the simulated take.")
 @click.option("--cameras", default=6, show_default=True, help="Cameras of the simulated stage.")
-@click.option("--steps", default=300, show_default=True, help="Training steps of the LoRA.")
+@click.option("--steps", default=400, show_default=True, help="Training steps of the LoRA.")
 def demo(folder: Path, pairs: int, cameras: int, steps: int) -> None:
     """The whole way on a simulated take, ending in a report to open; run again, it does only what is missing.
 
