@@ -137,3 +137,20 @@ def test_a_changed_input_file_is_read_again_and_a_moved_one_is_not_missed(sessio
     stage.ran.clear()
     run_stage(session, stage, AddConfig())
     assert stage.ran == [] and stage_status(session, stage).state == "done"
+
+
+class Refusing(Add):
+    """A stage that refuses an amount, as a calibration refuses a bad file."""
+
+    def run(self, session: SessionLike, config: AddConfig, unit: Unit) -> None:
+        if config.amount > 1:
+            raise UsageError("refused")
+        super().run(session, config, unit)
+
+
+def test_a_refused_input_leaves_the_finished_run_as_it_was(session: Session) -> None:
+    first = run_stage(session, Refusing(), AddConfig())
+    with pytest.raises(UsageError, match="refused"):
+        run_stage(session, Refusing(), AddConfig(amount=2))
+    assert session.record("add") == first and session.done("add").all()
+    assert stage_status(session, Refusing()).state == "done" and session.read("sums")[0, 0] == 1

@@ -28,6 +28,7 @@ from litdome.store.provenance import (
 from litdome.store.session import Session
 
 State = Literal["missing", "partial", "stale", "done"]
+DONE = "which units are done"
 ORDER = ("ingest", "calibrate", "flow", "segment", "deflicker", "hdri", "align")
 
 
@@ -131,7 +132,8 @@ def run_stage(
     found = dict(inputs) if inputs is not None else _input_fingerprints(session, stage, config)
     settings = config.model_dump(mode="json")
     fingerprint = stage_fingerprint(stage.name, stage.version, settings, found)
-    record = session.record(stage.name)
+    before, done_before = session.record(stage.name), session.done(stage.name)
+    record = before
     same = record is not None and record.fingerprint == fingerprint
     if record is not None and same and record.finished:
         return record
@@ -142,7 +144,13 @@ def run_stage(
     units = stage.prepare(session, config)
     done = _done_flags(session, stage.name, len(units))
     pending = [i for i, unit in enumerate(units) if not done[i] and select.holds(unit)]
-    _run_pending(session, stage, config, units, pending, done, workers, progress, should_stop)
+    try:
+        _run_pending(session, stage, config, units, pending, done, workers, progress, should_stop)
+    except LitdomeError:
+        if before is not None and not same and not done.any():  # refused input: what was finished before stays so
+            session.write_small(f"steps/{stage.name}/done", done_before, ("unit",), description=DONE)
+            session.write_record(before)
+        raise
     if done.all():
         summary = stage.finish(session, config)
         warnings = tuple(summary.pop("warnings", ()))
@@ -283,7 +291,7 @@ def _forget_done(session: Session, stage: str) -> None:
 def _done_flags(session: Session, stage: str, length: int) -> npt.NDArray[np.bool_]:
     path = f"steps/{stage}/done"
     if not session.has(path) or session.array(path).shape != (length,):
-        session.write_small(path, np.zeros(length, bool), ("unit",), description="which units are done")
+        session.write_small(path, np.zeros(length, bool), ("unit",), description=DONE)
     return session.read(path)
 
 
