@@ -26,6 +26,7 @@ def help_cpu_seconds() -> float:
 
 
 def main() -> None:
+    """Run the demo where it is missing, and print its figures."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
     subprocess.run([sys.executable, "-m", "litdome", "demo", str(folder)], check=True)
     about = json.loads((folder / "demo.json").read_text())

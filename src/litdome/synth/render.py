@@ -251,4 +251,5 @@ def _seen_region(scene: Scene, camera: Camera) -> tuple[slice, slice]:
 
 
 def unit(vectors: Float32Array) -> Float32Array:
+    """Vectors, shape (n, 3), at length 1; a zero vector stays zero."""
     return cast(Float32Array, vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
