@@ -189,3 +189,13 @@ def test_a_real_stages_broken_camera_is_refused_and_its_sound_ones_are_not(real_
                 check_believable(camera)
         else:
             check_believable(camera)
+
+
+def test_a_cropped_and_scaled_picture_sees_points_where_the_recorded_one_does() -> None:
+    pose = look_at((0.0, 1.0, 3.0), (0.0, 1.0, 0.0))
+    intrinsics = np.array([[600.0, 0, 322.0], [0, 610.0, 236.0], [0, 0, 1]])
+    recorded = Camera("c00", 640, 480, intrinsics, np.array([0.1, -0.05, 0, 0, 0, 0, 0, 0]), pose)
+    stored = StoredCamera("c00", "body", (200, 160), (640, 480), crop=(100, 40, 500, 360))
+    points = np.array([[0.1, 1.1, 0.0], [-0.3, 0.8, 0.2]])
+    expected = (recorded.project(points) - (100, 40) + 0.5) / 2 - 0.5
+    np.testing.assert_allclose(fit_camera(recorded, stored).project(points), expected, atol=1e-9)

@@ -28,6 +28,7 @@ class StoredCamera:
         recorded: (width, height) of the recorded pictures, px.
         calibration: (width, height) that the calibration saw, where it was declared.
         fit: How the calibration's picture became the recorded one.
+        crop: (x0, y0, x1, y1) of the recorded picture that is stored, px, half-open; None: all of it.
     """
 
     id: str
@@ -36,6 +37,7 @@ class StoredCamera:
     recorded: tuple[int, int]
     calibration: tuple[int, int] | None = None
     fit: CalibrationFit = "scale"
+    crop: tuple[int, int, int, int] | None = None
 
 
 def match_rig(found: Rig, cameras: Sequence[StoredCamera], source: str) -> Rig:
@@ -70,7 +72,16 @@ def fit_camera(calibrated: Camera, camera: StoredCamera) -> Camera:
         return calibrated
     if size != camera.recorded:
         calibrated = _as_recorded(calibrated, camera)
+    if camera.crop is not None:
+        calibrated = _cropped(calibrated, camera.crop)
     return calibrated.scaled(*camera.stored)
+
+
+def _cropped(camera: Camera, crop: tuple[int, int, int, int]) -> Camera:
+    x0, y0, x1, y1 = crop
+    intrinsics = camera.intrinsics.copy()
+    intrinsics[:2, 2] -= (x0, y0)
+    return replace(camera, width=x1 - x0, height=y1 - y0, intrinsics=intrinsics)
 
 
 def _as_recorded(calibrated: Camera, camera: StoredCamera) -> Camera:

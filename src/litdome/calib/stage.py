@@ -108,13 +108,14 @@ def stored_cameras(session: SessionLike) -> tuple[StoredCamera, ...]:
     """The session's cameras with the sizes that a calibration must fit."""
     attrs = session.array("rig/size").attrs
     return tuple(
-        StoredCamera(id, role, session.size(id), tuple(recorded), tuple(declared) if declared else None, fit)
-        for id, role, recorded, declared, fit in zip(
+        StoredCamera(id, role, session.size(id), tuple(recorded), declared and tuple(declared), fit, crop and tuple(crop))
+        for id, role, recorded, declared, fit, crop in zip(
             session.cameras,
             attrs["roles"],
             attrs["recorded_sizes"],
             attrs["calibration_sizes"],
             attrs["calibration_fits"],
+            attrs.get("crops", [None] * len(session.cameras)),
             strict=True,
         )
     )
