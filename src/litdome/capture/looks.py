@@ -23,6 +23,14 @@ MIN_CONTRAST = 0.02  # of white; below, there is nothing to be sharp
 NOISE_GAIN = 6.0  # norm of the noise mask
 LAPLACIAN_ABS = np.sqrt(np.pi / 2) / NOISE_GAIN  # standard deviation from the mean absolute response
 CLIPPED, BLACK = 0.985, 0.015  # of white: sensors and encoders clip a little inside the range
+LOOK_ARRAYS = {  # looks/NAME in a session: (camera, frame, ...)
+    "grid": "mean luma of blocks, 0 black to 1 white",
+    "clipped": "share of pixels at white",
+    "black": "share of pixels at black",
+    "sharpness": "share of the contrast that the steepest edges cross in one pixel",
+    "noise": "standard deviation in flat areas, 8-bit codes",
+    "fingerprint": "32 bits of a luma subsample; 0 where absent",
+}
 
 
 @dataclass(frozen=True, eq=False)

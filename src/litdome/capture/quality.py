@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from litdome.capture.looks import Looks
+from litdome.capture.looks import LOOK_ARRAYS, Looks
 from litdome.color import display_from_codes, linear_from_srgb
 from litdome.lighting import KIND_CODES, LightingSchedule
 from litdome.stage import SessionLike, Summary
@@ -137,8 +137,7 @@ def summarise_quality(session: SessionLike) -> Summary:
 def read_looks(session: SessionLike, rows: IntArray, frames: IntArray) -> Looks:
     """The looks of some cameras and rig frames (both rising)."""
     cameras = tuple(session.cameras[row] for row in rows)
-    names = ("grid", "clipped", "black", "sharpness", "noise", "fingerprint")
-    return Looks(cameras, *(np.asarray(session.array(f"looks/{name}").oindex[rows, frames]) for name in names))
+    return Looks(cameras, *(np.asarray(session.array(f"looks/{name}").oindex[rows, frames]) for name in LOOK_ARRAYS))
 
 
 def _frames_of_lights(schedule: LightingSchedule) -> IntArray:
