@@ -143,3 +143,14 @@ def test_a_relit_frame_whose_light_did_not_switch_is_mixed_light(tmp_path: Path)
     session = write_session(tmp_path / "s.zarr", scene)
     process(session, AlignConfig(max_shift_px=6, min_light_change_codes=6))
     assert row(session, "reason").tolist() == [0, 1 << REASONS.index("mixed_light"), 0, 0]
+
+
+def test_a_picture_that_ingest_saw_under_two_lights_is_mixed_light(tmp_path: Path, scene: Scene) -> None:
+    session = write_session(tmp_path / "s.zarr", scene, absent=(5,))
+    mixed = np.zeros((1, len(scene.pictures)), bool)
+    mixed[0, [0, 5, 9]] = True  # flat of pair 0; relit of pair 2, which is absent; relit of pair 4
+    session.write_small("schedule/mixed", mixed, ("camera", "frame"))
+    summary = process(session, AlignConfig(max_shift_px=6))
+    bits = {name: 1 << bit for bit, name in enumerate(REASONS)}
+    assert row(session, "reason").tolist() == [bits["mixed_light"], 0, bits["absent"], 0, bits["mixed_light"], 0]
+    assert row(session, "keep").tolist() == [False, True, False, True, False, True] and summary["mixed_light"] == 2

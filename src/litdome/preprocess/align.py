@@ -17,6 +17,7 @@ from litdome.stage import SessionLike, StageConfig, Summary, UInt8Array, Unit
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 REASONS = ("absent", "no_mask", "no_flow", "mixed_light", "shift", "unreliable", "clipped")
+ABSENT = 1 << REASONS.index("absent")
 FLOW_TOLERANCE_PX = 1.0  # forward and backward flow agree within this and a tenth of the motion
 CODE_TOLERANCE = 14.0  # both flat pictures agree at the relit time within this, codes: noise and soft edges
 
@@ -183,6 +184,7 @@ class Align:
         """Judge all pairs and write quality/*."""
         parts = np.stack([session.read(f"quality_parts/{camera}") for camera in session.cameras])
         reason = np.stack([judge(row, config) for row in parts])
+        reason[_mixed_pairs(session) & (reason != ABSENT)] |= np.uint16(1 << REASONS.index("mixed_light"))
         values = {name: parts[..., FIELDS.index(name)] for name in STORED}
         known = np.isfinite(values["sharpness"])
         medians = [np.median(row[k]) if k.any() else 1.0 for row, k in zip(values["sharpness"], known, strict=True)]
@@ -197,6 +199,14 @@ class Align:
         session.write_small("quality/reason", reason, dims, unit="bits", description="why not", attrs=names)
         counts = {name: int(((reason >> bit) & 1).sum()) for bit, name in enumerate(REASONS)}
         return {"kept": int((reason == 0).sum()), "pairs": int(reason.size), **{k: n for k, n in counts.items() if n}}
+
+
+def _mixed_pairs(session: SessionLike) -> BoolArray:
+    """Pairs whose flat or relit picture ingest saw under two lights at once, shape (camera, pair)."""
+    if not session.has("schedule/mixed"):
+        return np.zeros((len(session.cameras), len(session.pairs)), bool)
+    mixed = session.read("schedule/mixed").astype(bool)
+    return np.asarray(mixed[:, session.pairs.flat_frame] | mixed[:, session.pairs.relit_frame])
 
 
 def _is_usable(session: SessionLike, camera: str, pair: int) -> bool:
