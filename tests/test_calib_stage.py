@@ -14,6 +14,7 @@ from litdome.calib.stage import Calibrate, CalibrateConfig
 from litdome.capture.check import IngestConfig
 from litdome.capture.ingest import Ingest
 from litdome.capture.recording import read_recording, session_attrs
+from litdome.compute import Threads
 from litdome.errors import CalibrationError
 from litdome.geometry import Camera, Rig, invert_rigid, look_at
 from litdome.media.encode import VideoWriter
@@ -103,7 +104,7 @@ def make_take(folder: Path, *, boards: bool = True) -> Path:
 def ingested(folder: Path, out: Path) -> Session:
     recording = read_recording(folder)
     session = Session.new(str(out), session_attrs(recording))
-    run_stage(session, Ingest(recording), IngestConfig(), inputs={"recording": "x"}, workers=1)
+    run_stage(session, Ingest(recording), IngestConfig(), inputs={"recording": "x"}, executor=Threads(1))
     return session
 
 

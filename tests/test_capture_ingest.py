@@ -12,6 +12,7 @@ import pytest
 from litdome.capture.check import IngestConfig, check_recording
 from litdome.capture.ingest import Ingest
 from litdome.capture.recording import read_recording, session_attrs
+from litdome.compute import Threads
 from litdome.errors import FrameAbsentError, InputError, UsageError
 from litdome.lighting import rotate_hdri
 from litdome.media.encode import VideoWriter
@@ -58,7 +59,8 @@ def make_take(folder: Path, dropped: dict[str, set[int]] | None = None, *, toml:
 def ingest(folder: Path, out: Path, **settings: object) -> tuple[Session, StageRecord]:
     recording = read_recording(folder)
     session = Session.new(str(out), session_attrs(recording))
-    record = run_stage(session, Ingest(recording), IngestConfig(**settings), inputs={"recording": "x"}, workers=2)
+    config, inputs = IngestConfig(**settings), {"recording": "x"}
+    record = run_stage(session, Ingest(recording), config, inputs=inputs, executor=Threads(2))
     return session, record
 
 

@@ -17,7 +17,8 @@ from litdome.cli import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "litdome"
-FOUNDATION = {"errors", "config", "progress", "geometry", "lighting", "color", "pairs", "media", "template", "compute"}
+FOUNDATION = {"errors", "config", "progress", "geometry", "lighting", "color", "pairs", "media", "template"}
+FOUNDATION |= {"compute", "cluster"}
 UNDER_STORE = FOUNDATION | {"stage"}
 STEPS = {"capture", "calib", "preprocess", "synth"}
 ALLOWED = {

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from litdome.compute import run_units
+from litdome.compute import Threads, run_units
 from litdome.errors import UsageError
 from litdome.pipeline import Selection, run_stage, stage_status
 from litdome.stage import SessionLike, StageConfig, Summary, Unit
@@ -63,13 +63,13 @@ def files(session: Session) -> dict[str, bytes]:
 def test_a_failed_run_resumes_with_only_what_is_missing_and_equal_bytes(session: Session, tmp_path: Path) -> None:
     broken = Add(fail_at=16)
     with pytest.raises(ValueError, match="broken unit"):
-        run_stage(session, broken, AddConfig(), workers=1)
+        run_stage(session, broken, AddConfig(), executor=Threads(1))
     assert stage_status(session, broken).state == "partial"
     again = Add()
-    record = run_stage(session, again, AddConfig(), workers=1)
+    record = run_stage(session, again, AddConfig(), executor=Threads(1))
     assert again.ran == [16, 32] and record.finished and record.summary["total"] > 0
     whole = Session.new(str(tmp_path / "whole.zarr"), {"name": "take"})
-    run_stage(whole, Add(), AddConfig(), workers=2)
+    run_stage(whole, Add(), AddConfig(), executor=Threads(2))
     assert files(session) == files(whole)
 
 
@@ -100,7 +100,7 @@ def test_a_selection_leaves_the_record_unfinished(session: Session) -> None:
 
 def test_stopping_ends_the_running_units_and_keeps_them(session: Session) -> None:
     stage = Add()
-    record = run_stage(session, stage, AddConfig(), workers=1, should_stop=lambda: len(stage.ran) >= 1)
+    record = run_stage(session, stage, AddConfig(), executor=Threads(1), should_stop=lambda: len(stage.ran) >= 1)
     assert not record.finished and session.done("add").tolist() == [True, False, False]
 
 

@@ -56,6 +56,13 @@ class FrameAbsentError(StoreError, LookupError):
     code = "frame-absent"
 
 
+class ClusterError(LitdomeError, RuntimeError):
+    """Workers or their scheduler that are lost, cannot be reached, or have other software."""
+
+    exit_code = 5
+    code = "cluster"
+
+
 class CalibrationError(LitdomeError, ValueError):
     """A calibration that is missing, contradictory or not to be believed."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +13,12 @@ import fsspec
 import numpy as np
 import numpy.typing as npt
 
-from litdome.compute import default_workers, run_units
+from litdome.compute import ALL_CORES, Executor, Threads
 from litdome.config import build_config
-from litdome.errors import LitdomeError, StoreError, UsageError
+from litdome.errors import InputError, LitdomeError, StoreError, UsageError
 from litdome.progress import Progress, ShouldStop, never, silent
 from litdome.stage import Stage, StageConfig, Unit
+from litdome.store.lock import absolute_url, hold_session
 from litdome.store.provenance import (
     StageRecord,
     digest,
@@ -108,7 +110,7 @@ def run_stage(
     *,
     inputs: Mapping[str, str] | None = None,
     select: Selection = Selection(),
-    workers: int | None = None,
+    executor: Executor = ALL_CORES,
     progress: Progress = silent,
     should_stop: ShouldStop = never,
 ) -> StageRecord:
@@ -120,7 +122,7 @@ def run_stage(
         config: Its settings.
         inputs: Fingerprints of the inputs; by default those of the records of ``stage.needs``.
         select: The part to do now; the record stays unfinished while units remain.
-        workers: Threads; all cores by default.
+        executor: Where units run; threads of this process by default.
         progress, should_stop: Callbacks.
 
     Returns:
@@ -128,35 +130,39 @@ def run_stage(
 
     Raises:
         UsageError: A needed stage has not been run.
+        StoreError: Another process is writing the session.
     """
-    found = dict(inputs) if inputs is not None else _input_fingerprints(session, stage, config)
-    settings = config.model_dump(mode="json")
-    fingerprint = stage_fingerprint(stage.name, stage.version, settings, found)
-    before, done_before = session.record(stage.name), session.done(stage.name)
-    record = before
-    same = record is not None and record.fingerprint == fingerprint
-    if record is not None and same and record.finished:
+    with hold_session(session.url):
+        found = dict(inputs) if inputs is not None else _input_fingerprints(session, stage, config)
+        settings = config.model_dump(mode="json")
+        fingerprint = stage_fingerprint(stage.name, stage.version, settings, found)
+        before, done_before = session.record(stage.name), session.done(stage.name)
+        record = before
+        same = record is not None and record.fingerprint == fingerprint
+        if record is not None and same and record.finished:
+            return record
+        if record is None or not same:
+            _forget_done(session, stage.name)  # first: who is killed here leaves no old flags under the new record
+            record = StageRecord(stage.name, stage.version, fingerprint, found, settings, started=now())
+            session.write_record(record)
+        units = stage.prepare(session, config)
+        done = _done_flags(session, stage.name, len(units))
+        pending = [i for i, unit in enumerate(units) if not done[i] and select.holds(unit)]
+        try:
+            _run_pending(
+                session, StageWork(session, stage, config, units), pending, done, executor, progress, should_stop
+            )
+        except LitdomeError:
+            if before is not None and not same and not done.any():  # refused input: what was finished stays so
+                session.write_small(f"steps/{stage.name}/done", done_before, ("unit",), description=DONE)
+                session.write_record(before)
+            raise
+        if done.all():
+            summary = stage.finish(session, config)
+            warnings = tuple(summary.pop("warnings", ()))
+            record = replace(record, finished=now(), summary=summary, warnings=warnings)
+            session.write_record(record)
         return record
-    if record is None or not same:
-        record = StageRecord(stage.name, stage.version, fingerprint, found, settings, started=now())
-        session.write_record(record)
-        _forget_done(session, stage.name)
-    units = stage.prepare(session, config)
-    done = _done_flags(session, stage.name, len(units))
-    pending = [i for i, unit in enumerate(units) if not done[i] and select.holds(unit)]
-    try:
-        _run_pending(session, stage, config, units, pending, done, workers, progress, should_stop)
-    except LitdomeError:
-        if before is not None and not same and not done.any():  # refused input: what was finished before stays so
-            session.write_small(f"steps/{stage.name}/done", done_before, ("unit",), description=DONE)
-            session.write_record(before)
-        raise
-    if done.all():
-        summary = stage.finish(session, config)
-        warnings = tuple(summary.pop("warnings", ()))
-        record = replace(record, finished=now(), summary=summary, warnings=warnings)
-        session.write_record(record)
-    return record
 
 
 def ingest_recording(
@@ -164,7 +170,7 @@ def ingest_recording(
     url: str,
     tables: Mapping[str, Any],
     *,
-    workers: int | None = None,
+    executor: Executor = ALL_CORES,
     progress: Progress = silent,
     should_stop: ShouldStop = never,
 ) -> StageRecord:
@@ -174,7 +180,8 @@ def ingest_recording(
         folder: The recording folder.
         url: The session.
         tables: Settings tables; ``ingest`` counts.
-        workers, progress, should_stop: Threads and callbacks.
+        executor: Where units run; threads of this process by default.
+        progress, should_stop: Callbacks.
 
     Raises:
         InputError: The recording cannot be read or contradicts itself; no new session is left behind.
@@ -188,26 +195,32 @@ def ingest_recording(
     config = build_config(stage.Config, stage.name, tables)
     stage.plan(config)
     inputs = {"recording": folder_fingerprint(folder, without=("truth", "boards"))}
-    is_new = not session_exists(url)
-    session = Session.new(url, session_attrs(recording)) if is_new else _same_session(url, stage, config, inputs)
-    try:
-        return run_stage(
-            session,
-            stage,
-            config,
-            inputs=inputs,
-            workers=workers,
-            progress=progress,
-            should_stop=should_stop,
-        )
-    except LitdomeError:
-        if is_new:
-            files, path = fsspec.core.url_to_fs(url)
-            files.rm(path, recursive=True)
-        raise
+    attrs = session_attrs(recording)
+    with hold_session(url):
+        is_new = not session_exists(url)
+        session = Session.new(url, attrs) if is_new else _same_session(url, stage, config, inputs, attrs)
+        try:
+            return run_stage(
+                session,
+                stage,
+                config,
+                inputs=inputs,
+                executor=executor,
+                progress=progress,
+                should_stop=should_stop,
+            )
+        except InputError:
+            vanished = not all(camera.source.exists() for camera in recording.cameras)
+            if is_new and not vanished:
+                files, path = fsspec.core.url_to_fs(url)
+                files.rm(path, recursive=True)
+            raise
 
 
-def _same_session(url: str, stage: Stage, config: StageConfig, inputs: Mapping[str, str]) -> Session:
+def _same_session(
+    url: str, stage: Stage, config: StageConfig, inputs: Mapping[str, str], attrs: Mapping[str, Any]
+) -> Session:
+    """The session at ``url`` if it was begun from the same input."""
     wanted = stage_fingerprint(stage.name, stage.version, config.model_dump(mode="json"), inputs)
     hint = "give another name, or remove it"
     try:
@@ -215,45 +228,68 @@ def _same_session(url: str, stage: Stage, config: StageConfig, inputs: Mapping[s
     except StoreError as error:
         raise UsageError(f"{url}: exists already, and is no session", hint=hint) from error
     record = session.record(stage.name)
-    if record is None or record.fingerprint != wanted:
+    just_begun = record is None and all(session.attrs.get(key) == value for key, value in attrs.items())
+    if not just_begun and (record is None or record.fingerprint != wanted):
         raise UsageError(f"{url}: exists already, from another recording or settings", hint=hint)
     return session
 
 
 def session_exists(url: str) -> bool:
-    """Whether anything is at ``url``."""
+    """Whether anything is at ``url``; an empty folder is nothing."""
     files, path = fsspec.core.url_to_fs(url)
-    return bool(files.exists(path))
+    return bool(files.isfile(path) or (files.exists(path) and files.ls(path)))
+
+
+class StageWork:
+    """The units of one run of a stage, by number; in another process it opens the session by its URL."""
+
+    def __init__(self, session: Session, stage: Stage, config: StageConfig, units: Sequence[Unit]) -> None:
+        self.session, self.stage, self.config, self.units = session, stage, config, units
+
+    def __call__(self, index: int) -> None:
+        self.stage.run(self.session, self.config, self.units[index])
+
+    def name(self, index: int) -> str:
+        """What an error calls a unit."""
+        unit = self.units[index]
+        return " ".join((self.stage.name, *([unit.camera] if unit.camera else []), f"{unit.start}:{unit.stop}"))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "session": absolute_url(self.session.url)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        url = state["session"]
+        if not session_exists(url):
+            raise StoreError(
+                f"the worker on {platform.node()} cannot see {url}",
+                hint="put the session (and the recording) on a disk that all workers share, or on s3://",
+            )
+        self.__dict__.update(state, session=Session.open(url, writable=True))
 
 
 def _run_pending(
     session: Session,
-    stage: Stage,
-    config: StageConfig,
-    units: Sequence[Unit],
+    work: StageWork,
     pending: Sequence[int],
     done: npt.NDArray[np.bool_],
-    workers: int | None,
+    executor: Executor,
     progress: Progress,
     should_stop: ShouldStop,
 ) -> None:
-    finished = 0
-    progress(stage.name, 0, len(pending))
+    finished, stage = 0, work.stage.name
+    progress(stage, 0, len(pending))
 
     def mark(index: int) -> None:
         nonlocal finished
         finished += 1
         done[index] = True
-        session.array(f"steps/{stage.name}/done")[...] = done
-        progress(stage.name, finished, len(pending))
+        session.array(f"steps/{stage}/done")[...] = done
+        progress(stage, finished, len(pending))
 
-    run_units(
-        lambda index: stage.run(session, config, units[index]),
-        pending,
-        workers=workers or default_workers(),
-        on_done=mark,
-        should_stop=should_stop,
-    )
+    alone = len(work.units) == 1  # nothing to share out
+    where: Executor = Threads(1) if alone else executor
+    where.run(work, pending, on_done=mark, name=work.name, should_stop=should_stop)
+    session.refresh()
 
 
 def _input_fingerprints(session: Session, stage: Stage, config: StageConfig) -> dict[str, str]:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from litdome.cli.console import interruptible, progress_bars, settings_files, settings_options
+from litdome.cli.console import interruptible, place_options, progress_bars, settings_files, settings_options
+from litdome.compute import open_executor
 from litdome.errors import UsageError
 
 if TYPE_CHECKING:
+    from litdome.compute import Executor
     from litdome.pipeline import Selection
     from litdome.store.provenance import StageRecord
     from litdome.store.session import Session
@@ -73,7 +75,7 @@ def synth(
 @click.option("--scale", type=float, help="Store pictures at this scale.")
 @click.option("--trust", type=click.Choice(["timestamps", "offset"]), help="Which to believe where they contradict.")
 @click.option("--skip-camera", "skip_cameras", multiple=True, metavar="ID", help="Go on without a camera.")
-@click.option("--workers", type=int, help="Threads; all cores by default.")
+@place_options
 @settings_options
 def ingest(
     recording: Path,
@@ -82,6 +84,7 @@ def ingest(
     trust: str | None,
     skip_cameras: tuple[str, ...],
     workers: int | None,
+    scheduler: str | None,
     config_file: Path | None,
     assignments: tuple[str, ...],
 ) -> None:
@@ -92,13 +95,8 @@ def ingest(
     tables = read_tables(session, config_file, assignments)
     given = {"scale": scale, "trust": trust, "skip_cameras": list(skip_cameras) or None}
     tables["ingest"] = {**tables.get("ingest", {}), **{key: value for key, value in given.items() if value is not None}}
-    with progress_bars() as progress, interruptible(f"litdome ingest {recording} {session}") as should_stop:
-        from litdome.pipeline import ingest_recording
-
-        record = ingest_recording(
-            recording, session, tables, workers=workers, progress=progress, should_stop=should_stop
-        )
-    _say_warnings(record)
+    with open_executor(workers, scheduler) as executor:
+        _ingest(recording, session, tables, executor, f"litdome ingest {recording} {session}")
     click.echo(session)
 
 
@@ -106,13 +104,14 @@ def ingest(
 @click.argument("session", type=str)
 @click.option("--boards", type=click.Path(path_type=Path), help="Folder with intrinsic/ and extrinsic/ board takes.")
 @click.option("--import", "import_file", type=click.Path(path_type=Path), help="Qualisys .qca.txt or transforms.json.")
-@click.option("--workers", type=int, help="Threads; all cores by default.")
+@place_options
 @settings_options
 def calibrate(
     session: str,
     boards: Path | None,
     import_file: Path | None,
     workers: int | None,
+    scheduler: str | None,
     config_file: Path | None,
     assignments: tuple[str, ...],
 ) -> None:
@@ -122,7 +121,8 @@ def calibrate(
     """
     tables = read_tables(session, config_file, assignments)
     tables["calibrate"] = {**tables.get("calibrate", {}), **_calibration_source(boards, import_file)}
-    _run_stages(session, ["calibrate"], tables, workers=workers)
+    with open_executor(workers, scheduler) as executor:
+        _run_stages(session, ["calibrate"], tables, executor)
     click.echo(session)
 
 
@@ -131,18 +131,20 @@ def _stage_command(name: str, help_text: str) -> click.Command:
     @click.argument("session", type=str)
     @click.option("--cameras", help="Only these cameras: c03,c17.")
     @click.option("--pairs", help="Only this half-open range of pairs (or pictures): 0:200.")
-    @click.option("--workers", type=int, help="Threads; all cores by default.")
+    @place_options
     @settings_options
     def command(
         session: str,
         cameras: str | None,
         pairs: str | None,
         workers: int | None,
+        scheduler: str | None,
         config_file: Path | None,
         assignments: tuple[str, ...],
     ) -> None:
         tables = read_tables(session, config_file, assignments)
-        _run_stages(session, [name], tables, cameras=cameras, pairs=pairs, workers=workers)
+        with open_executor(workers, scheduler) as executor:
+            _run_stages(session, [name], tables, executor, cameras=cameras, pairs=pairs)
         click.echo(session)
 
     return command
@@ -155,7 +157,7 @@ def _stage_command(name: str, help_text: str) -> click.Command:
 @click.option("--until", default="align", show_default=True, help="The last stage to run.")
 @click.option("--dataset", "dataset_path", type=click.Path(path_type=Path), help="Then bake a dataset.")
 @click.option("--dry-run", is_flag=True, help="Say what would be run, and do nothing.")
-@click.option("--workers", type=int, help="Threads; all cores by default.")
+@place_options
 @settings_options
 def run(
     source: str,
@@ -165,6 +167,7 @@ def run(
     dataset_path: Path | None,
     dry_run: bool,
     workers: int | None,
+    scheduler: str | None,
     config_file: Path | None,
     assignments: tuple[str, ...],
 ) -> None:
@@ -189,16 +192,10 @@ def run(
     if dry_run:
         _print_plan(source, session, stages, tables, dataset_path)
         return
-    if session is not None:
-        from litdome.pipeline import ingest_recording
-
-        resume = f"litdome run {source} {session}"
-        with progress_bars() as progress, interruptible(resume) as should_stop:
-            record = ingest_recording(
-                Path(source), session, tables, workers=workers, progress=progress, should_stop=should_stop
-            )
-        _say_warnings(record)
-    _run_stages(target, stages, tables, workers=workers, keep_unset=True)
+    with open_executor(workers, scheduler) as executor:
+        if session is not None:
+            _ingest(Path(source), session, tables, executor, f"litdome run {source} {session}")
+        _run_stages(target, stages, tables, executor, keep_unset=True)
     if dataset_path is not None:
         from litdome.cli.training import build_and_say
 
@@ -228,14 +225,22 @@ def _calibration_source(boards: Path | None, import_file: Path | None) -> dict[s
     return {"source": "boards", "boards_dir": str(boards)} if boards is not None else {}
 
 
+def _ingest(recording: Path, url: str, tables: dict[str, Any], executor: Executor, resume: str) -> None:
+    from litdome.pipeline import ingest_recording
+
+    with progress_bars() as progress, interruptible(resume) as should_stop:
+        record = ingest_recording(recording, url, tables, executor=executor, progress=progress, should_stop=should_stop)
+    _say_warnings(record)
+
+
 def _run_stages(
     url: str,
     names: list[str],
     tables: dict[str, Any],
+    executor: Executor,
     *,
     cameras: str | None = None,
     pairs: str | None = None,
-    workers: int | None = None,
     keep_unset: bool = False,
 ) -> None:
     from litdome import open_session
@@ -253,7 +258,7 @@ def _run_stages(
                 stages[name],
                 config,
                 select=select,
-                workers=workers,
+                executor=executor,
                 progress=progress,
                 should_stop=should_stop,
             )

@@ -78,6 +78,13 @@ def settings_options(function: Function) -> Function:
     return over(file(function))
 
 
+def place_options(function: Function) -> Function:
+    """Add ``--workers N`` and ``--scheduler ADDRESS``."""
+    scheduler = click.option("--scheduler", metavar="ADDRESS", help="Run on this dask cluster: tcp://HOST:8786.")
+    workers = click.option("--workers", type=int, metavar="N", help="Run on N processes; threads, one a core, without.")
+    return workers(scheduler(function))
+
+
 def json_option(function: Function) -> Function:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")(function)

@@ -42,11 +42,10 @@ class Session:
             UsageError: Something is there already.
         """
         files, path = fsspec.core.url_to_fs(url)
-        if files.exists(path):
+        if files.isfile(path) or (files.exists(path) and files.ls(path)):
             raise UsageError(f"{url}: exists already", hint="give another name, or remove it first")
-        root = zarr.create_group(url, zarr_format=3)
-        root.attrs.update({"format": schema.SESSION_FORMAT, "schema": schema.SCHEMA_VERSION, **attrs})
-        return cls(url, root, writable=True)
+        described = {"format": schema.SESSION_FORMAT, "schema": schema.SCHEMA_VERSION, **attrs}
+        return cls(url, zarr.create_group(url, zarr_format=3, attributes=described), writable=True)
 
     @classmethod
     def open(cls, url: str, *, writable: bool = False) -> Session:
@@ -61,6 +60,10 @@ class Session:
             raise StoreError(f"{url}: no session here", hint=f"litdome ingest RECORDING {url}") from error
         schema.check_format(root.attrs, url, schema.SESSION_FORMAT, schema.SCHEMA_VERSION)
         return cls(url, root, writable=writable)
+
+    def refresh(self) -> None:
+        """Forget what was read: other processes have written."""
+        self.__dict__ = vars(Session.open(self.url, writable=self.writable))
 
     # what the take is
 
@@ -376,7 +379,8 @@ class Session:
     def record(self, stage: str) -> StageRecord | None:
         """How a stage was last run, or None."""
         group = self.root.get(f"steps/{stage}")
-        return StageRecord.from_attrs(cast(Mapping[str, Any], group.attrs)) if isinstance(group, zarr.Group) else None
+        attrs = cast(Mapping[str, Any], group.attrs) if isinstance(group, zarr.Group) else {}
+        return StageRecord.from_attrs(attrs) if "fingerprint" in attrs else None
 
     def records(self) -> tuple[StageRecord, ...]:
         """The records of all stages that were run, by name."""
