@@ -1,64 +1,39 @@
-"""Folders of numbered pictures as the same iterator as videos, and the one door to both."""
+"""The one door to every source: video files and folders of pictures, in native codes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from litdome.errors import InputError
-from litdome.media.hdr import read_hdr
-from litdome.media.planes import Codes, PictureCodes
+from litdome.media.folders import numbered_pictures, picture_codes
+from litdome.media.folders import picture_files as picture_files
+from litdome.media.folders import read_picture as read_picture
+from litdome.media.index import SourceIndex
+from litdome.media.planes import PictureCodes
+from litdome.media.seek import iter_video
 from litdome.media.video import VideoProbe, iter_planes, probe_video
 
-IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".exr", ".dpx")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".m4v", ".mxf", ".webm", ".ts", ".mts", ".r3d")
 
 
-def read_picture(path: Path) -> Codes:
-    """One picture file as RGB codes.
-
-    Returns:
-        Shape (y, x, 3): uint8 or uint16 (full scale), or float32 scene-linear for .exr; alpha is left out.
-
-    Raises:
-        InputError: Missing or unreadable.
-    """
-    suffix = path.suffix.lower()
-    if suffix == ".exr":
-        return read_hdr(path)
-    if suffix == ".dpx":
-        for codes in iter_planes(path):
-            if codes.rgb is not None:
-                return codes.rgb
-        raise InputError(f"{path}: not an RGB DPX", hint="export RGB DPX, or EXR")
-    picture = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR) if path.is_file() else None
-    if picture is None:
-        raise InputError(f"{path}: not a readable picture", hint="copy the file again")
-    return np.ascontiguousarray(picture[..., ::-1])
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """The pictures of a folder in the order of their names; other files do not count."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-
-
 def probe_source(source: Path) -> VideoProbe:
-    """What a video file or a folder of pictures holds, from its first picture.
+    """What a video file or a folder of pictures holds, from its first readable picture.
 
     Raises:
         InputError: Missing, empty or undecodable.
     """
     if not source.is_dir():
         return probe_video(source)
-    files = _need_files(source)
-    first = _as_codes(files[0]).picture
+    files = numbered_pictures(source)
+    path, codes = _first_readable(files)
+    first = codes.picture
     bits = first.dtype.itemsize * 8
     transfer = "linear" if first.dtype == np.float16 else None
     height, width = first.shape[:2]
-    fmt = files[0].suffix.lower().lstrip(".")
+    fmt = path.suffix.lower().lstrip(".")
     return VideoProbe(width, height, len(files), None, fmt, "rgb", "bt601", "full", transfer, bits, first.dtype.name)
 
 
@@ -71,20 +46,59 @@ def iter_source(source: Path, *, threads: int = 1) -> Iterator[PictureCodes]:
     if not source.is_dir():
         yield from iter_planes(source, threads=threads)
         return
-    for path in _need_files(source):
-        yield _as_codes(path)
+    for path in numbered_pictures(source).values():
+        yield picture_codes(path)
 
 
-def _need_files(folder: Path) -> list[Path]:
-    files = picture_files(folder)
-    if not files:
-        raise InputError(f"{folder}: no pictures in it", hint=f"it may hold {', '.join(IMAGE_SUFFIXES)}")
-    return files
+def iter_pictures(
+    source: Path, index: SourceIndex, start: int = 0, stop: int | None = None
+) -> Iterator[tuple[int, PictureCodes]]:
+    """The pictures ``start`` to ``stop`` of a source with their numbers, each as when decoded from the beginning.
+
+    A picture that cannot be decoded as it was recorded is left out, and so are those predicted from it; the numbers
+    of the others stay. What the codec cannot notice (HEVC and VP9 carry no check sums) is not noticed.
+
+    Args:
+        source: A video file or a folder of pictures.
+        index: Of the same source, from `index_source`.
+        start, stop: Picture numbers, half-open; None: to the end.
+
+    Yields:
+        Picture number, rising, and native codes, upright; all of one size and type.
+
+    Raises:
+        InputError: The source cannot be opened or has vanished, or it is asked for whole and gives not one picture.
+    """
+    stop = len(index) if stop is None else min(stop, len(index))
+    found = _iter_folder(source, start, stop) if source.is_dir() else iter_video(source, index, start, stop)
+    first = next(found, None)
+    if first is not None:
+        yield first
+        yield from found
+    elif start == 0 and stop == len(index):
+        raise InputError(f"{source}: not one picture can be decoded", hint="copy it again; is the copy complete?")
 
 
-def _as_codes(path: Path) -> PictureCodes:
-    picture = read_picture(path)
-    if picture.dtype == np.float32:
-        limit = np.finfo(np.float16).max
-        picture = np.clip(picture, -limit, limit).astype(np.float16)
-    return PictureCodes(rgb=picture)
+def _iter_folder(folder: Path, start: int, stop: int) -> Iterator[tuple[int, PictureCodes]]:
+    files = numbered_pictures(folder)
+    like = _first_readable(files)[1].picture
+    for number, path in files.items():
+        if not start <= number < stop:
+            continue
+        try:
+            codes = picture_codes(path)
+        except InputError:  # a lost picture, seen by its missing number
+            if not folder.is_dir():
+                raise
+            continue
+        if codes.picture.shape == like.shape and codes.picture.dtype == like.dtype:
+            yield number, codes
+
+
+def _first_readable(files: dict[int, Path]) -> tuple[Path, PictureCodes]:
+    for path in files.values():
+        try:
+            return path, picture_codes(path)
+        except InputError as error:
+            failure = error
+    raise failure

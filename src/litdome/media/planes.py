@@ -51,6 +51,45 @@ def chroma_shape(height: int, width: int, subsampling: str) -> tuple[int, int]:
     return -(-height // rows), -(-width // columns)
 
 
+def cropped(codes: PictureCodes, region: tuple[int, int, int, int], subsampling: str) -> PictureCodes:
+    """The part of a picture inside ``region`` (x0, y0, x1, y1), px, half-open; views, code for code.
+
+    Raises:
+        ConfigError: The region is empty, reaches beyond the picture, or cuts through a chroma sample.
+    """
+    x0, y0, x1, y1 = region
+    width, height = codes.size
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        raise ConfigError(f"crop {x0},{y0},{x1},{y1} px is not inside {width}x{height} px")
+    if codes.luma is None or codes.chroma is None:
+        return PictureCodes(rgb=codes.picture[y0:y1, x0:x1])
+    rows, columns = CHROMA_STEPS[subsampling]
+    if x0 % columns or y0 % rows or (x1 % columns and x1 < width) or (y1 % rows and y1 < height):
+        hint = f"columns in steps of {columns}, rows in steps of {rows}"
+        raise ConfigError(f"crop {x0},{y0},{x1},{y1} px cuts through chroma samples of {subsampling}", hint=hint)
+    chroma = codes.chroma[:, y0 // rows : -(-y1 // rows), x0 // columns : -(-x1 // columns)]
+    return PictureCodes(luma=codes.luma[y0:y1, x0:x1], chroma=chroma)
+
+
+def scaled(codes: PictureCodes, size: tuple[int, int], subsampling: str) -> PictureCodes:
+    """A picture averaged down to ``size`` (width, height), px, in its own bit depth."""
+    if codes.size == size:
+        return codes
+    if codes.luma is None or codes.chroma is None:
+        return PictureCodes(rgb=resized(codes.picture, size))
+    rows, columns = chroma_shape(size[1], size[0], subsampling)
+    chroma = np.stack([resized(plane, (columns, rows)) for plane in codes.chroma])
+    return PictureCodes(luma=resized(codes.luma, size), chroma=chroma)
+
+
+def resized(plane: Codes, size: tuple[int, int]) -> Codes:
+    """Codes of shape (y, x) or (y, x, channel) averaged to ``size`` (width, height), px, in their own dtype."""
+    if (plane.shape[1], plane.shape[0]) == size:
+        return plane
+    wide = plane.astype(np.float32) if plane.dtype == np.float16 else plane  # OpenCV has no half floats
+    return np.asarray(cv2.resize(wide, size, interpolation=cv2.INTER_AREA)).astype(plane.dtype, copy=False)
+
+
 def rgb_from_planes(
     luma: Codes,
     chroma: Codes,

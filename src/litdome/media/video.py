@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,26 @@ import numpy as np
 
 from litdome.errors import InputError
 from litdome.media.planes import Codes, PictureCodes
+from litdome.media.timecode import find_timecode
 
 MATRICES = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020"}  # AVColorSpace
-TRANSFERS = {1: "bt709", 6: "bt709", 8: "linear", 13: "srgb", 14: "bt709", 15: "bt709"}  # AVColorTransferCharacteristic
-UNSPECIFIED = 2
+TRANSFERS = {
+    1: "bt709",
+    6: "bt709",
+    8: "linear",
+    13: "srgb",
+    14: "bt709",
+    15: "bt709",
+    16: "pq",
+    18: "hlg",
+}  # AVColorTransfer..
+UNTAGGED = (2, 3)  # unspecified, reserved
 FULL_RANGE = 2
 SUBSAMPLINGS = {(2, 2): "420", (1, 2): "422", (1, 1): "444"}
 PLANAR_TWINS = {"nv12": "yuv420p", "nv21": "yuv420p", "nv16": "yuv422p", "yuyv422": "yuv422p", "uyvy422": "yuv422p"}
 PLANAR_TWINS |= {"p010le": "yuv420p10le", "p210le": "yuv422p10le", "p016le": "yuv420p16le", "nv24": "yuv444p"}
+LOCAL_FILES = {"protocol_whitelist": "file"}  # a playlist that poses as a video opens nothing over the network
+READ_FAILURES = 100  # damaged places that a file may be read past
 
 
 @dataclass(frozen=True)
@@ -33,9 +46,11 @@ class VideoProbe:
         pix_fmt: Format of the decoder, or of the image files.
         subsampling: ``420``, ``422``, ``444``; ``rgb`` for an RGB source.
         matrix, range: Of YCbCr codes; untagged reads as bt601 limited.
-        transfer: As tagged, else None.
+        transfer: ``srgb``, ``bt709`` or ``linear``; ``pq`` or ``hlg``, which no session can hold; None: not tagged.
         bits: Bits of a code.
         dtype: Of the codes.
+        metadata: Tags of container and stream as the camera wrote them (exposure, lens, reel, ...).
+        timecode: SMPTE timecode of the first picture, "10:00:00:00" (";" before the frames: drop-frame).
     """
 
     width: int
@@ -49,18 +64,67 @@ class VideoProbe:
     transfer: str | None
     bits: int
     dtype: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    timecode: str | None = None
 
 
 def probe_video(path: Path) -> VideoProbe:
-    """Decode the first frame of a video and say what it is.
+    """Decode the first frame of a video and say what it is; damaged ones before it are passed over.
 
     Raises:
         InputError: Missing, not a video, without a decodable frame, or in a colour matrix that litdome does not know.
     """
-    for stream, frame in _decode(path, threads=1):
-        codes = codes_of_frame(frame, path)
-        return _describe(path, stream, frame, codes)
+    with open_video(path) as (container, stream):
+        for packet in iter_packets(container, stream):
+            for frame in decoded_frames(stream, packet) or ():
+                if not frame.is_corrupt:
+                    return _describe(path, container, stream, frame, codes_of_frame(frame, path))
     raise InputError(f"{path}: not one frame can be decoded", hint="is the copy complete? play the file to check")
+
+
+@contextmanager
+def open_video(path: Path, *, threads: int = 1) -> Iterator[tuple[Any, Any]]:
+    """Open a video for reading: (container, its video stream).
+
+    Raises:
+        InputError: Missing, not allowed to be read, not a video, or it breaks off inside the block.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file", hint="check the camera's source in recording.toml")
+    if path.suffix.lower() == ".r3d":
+        raise InputError(f"{path}: R3D needs RED's own SDK", hint="export EXR, DPX or ProRes with RED's tools")
+    try:
+        with av.open(str(path.absolute()), options=LOCAL_FILES, metadata_errors="replace") as container:
+            if not container.streams.video:
+                raise InputError(f"{path}: no video stream in it")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = threads
+            yield container, stream
+    except (av.FFmpegError, EOFError) as error:
+        reason = str(getattr(error, "strerror", None) or error)
+        raise InputError(f"{path}: cannot be read ({reason})", hint="copy the file again, or --skip-camera") from error
+
+
+def iter_packets(container: Any, stream: Any) -> Iterator[Any | None]:
+    """The packets of a stream in file order, past damaged places of the file; then None, which empties the decoder."""
+    for _ in range(READ_FAILURES):
+        try:
+            for packet in container.demux(stream):
+                if packet.size:
+                    yield packet
+            break
+        except av.InvalidDataError:
+            continue
+    yield None
+
+
+def decoded_frames(stream: Any, packet: Any | None) -> list[Any] | None:
+    """What the decoder gives out for a packet; None: it refuses the packet as damaged."""
+    try:
+        return list(stream.codec_context.decode(packet))
+    except (av.FFmpegError, EOFError):
+        return None
 
 
 def iter_planes(path: Path, *, threads: int = 1) -> Iterator[PictureCodes]:
@@ -76,7 +140,7 @@ def iter_planes(path: Path, *, threads: int = 1) -> Iterator[PictureCodes]:
     Raises:
         InputError: The file cannot be opened, or breaks off in the middle (names the frame).
     """
-    for _, frame in _decode(path, threads=threads):
+    for frame in _decode(path, threads=threads):
         yield codes_of_frame(frame, path)
 
 
@@ -100,29 +164,20 @@ def codes_of_frame(frame: Any, path: Path) -> PictureCodes:
     return PictureCodes(luma=_upright(planes[0], turns), chroma=np.stack([_upright(p, turns) for p in planes[1:3]]))
 
 
-def _decode(path: Path, *, threads: int) -> Iterator[tuple[Any, Any]]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file", hint="check the camera's source in recording.toml")
-    if path.suffix.lower() == ".r3d":
-        raise InputError(f"{path}: R3D needs RED's own SDK", hint="export EXR, DPX or ProRes with RED's tools")
+def _decode(path: Path, *, threads: int) -> Iterator[Any]:
     count = 0
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise InputError(f"{path}: no video stream in it")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            stream.codec_context.thread_count = threads
+    with open_video(path, threads=threads) as (container, stream):
+        try:
             for frame in container.decode(stream):
                 count += 1
-                yield stream, frame
-    except (av.FFmpegError, EOFError) as error:
-        reason = str(getattr(error, "strerror", None) or error)
-        where = f"breaks off after {count} frames" if count else "cannot be decoded"
-        raise InputError(f"{path}: {where} ({reason})", hint="copy the file again, or --skip-camera") from error
+                yield frame
+        except (av.FFmpegError, EOFError) as error:
+            reason = str(getattr(error, "strerror", None) or error)
+            where = f"breaks off after {count} frames" if count else "cannot be decoded"
+            raise InputError(f"{path}: {where} ({reason})", hint="copy the file again, or --skip-camera") from error
 
 
-def _describe(path: Path, stream: Any, frame: Any, codes: PictureCodes) -> VideoProbe:
+def _describe(path: Path, container: Any, stream: Any, frame: Any, codes: PictureCodes) -> VideoProbe:
     width, height = codes.size
     plane = codes.picture
     full = int(frame.color_range) == FULL_RANGE or frame.format.name.startswith("yuvj")
@@ -139,11 +194,13 @@ def _describe(path: Path, stream: Any, frame: Any, codes: PictureCodes) -> Video
         transfer=TRANSFERS.get(int(frame.color_trc)),
         bits=bits,
         dtype=plane.dtype.name,
+        metadata={**container.metadata, **stream.metadata},
+        timecode=find_timecode(container, stream, frame),
     )
 
 
 def _matrix(tag: int, path: Path) -> str:
-    if tag == UNSPECIFIED:
+    if tag in UNTAGGED:
         return "bt601"
     if tag not in MATRICES:
         raise InputError(

@@ -1,0 +1,82 @@
+"""Folders of pictures: which file is which picture, and one file as codes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from litdome.errors import InputError
+from litdome.media.hdr import read_hdr
+from litdome.media.planes import Codes, PictureCodes
+from litdome.media.video import iter_planes
+
+IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".exr", ".dpx")
+NUMBERED = re.compile(r"(.*?)(\d+)", re.ASCII)
+HIGHEST_NUMBER = 10_000_000  # 46 hours at 60 pictures per second; beyond it the names hold dates or clocks
+
+
+def read_picture(path: Path) -> Codes:
+    """One picture file as RGB codes.
+
+    Returns:
+        Shape (y, x, 3): uint8 or uint16 (full scale), or float32 scene-linear for .exr; alpha is left out.
+
+    Raises:
+        InputError: Missing or unreadable.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".exr":
+        return read_hdr(path)
+    if suffix == ".dpx":
+        for codes in iter_planes(path):
+            if codes.rgb is not None:
+                return codes.rgb
+        raise InputError(f"{path}: not an RGB DPX", hint="export RGB DPX, or EXR")
+    picture = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR) if path.is_file() else None
+    if picture is None:
+        raise InputError(f"{path}: not a readable picture", hint="copy the file again")
+    return np.ascontiguousarray(picture[..., ::-1])
+
+
+def picture_codes(path: Path) -> PictureCodes:
+    """`read_picture` as a source gives it: scene-linear values as float16, clipped to its range."""
+    picture = read_picture(path)
+    if picture.dtype == np.float32:
+        limit = np.finfo(np.float16).max
+        picture = np.clip(picture, -limit, limit).astype(np.float16)
+    return PictureCodes(rgb=picture)
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The pictures of a folder in the order of their names; other files do not count."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+
+
+def numbered_pictures(folder: Path) -> dict[int, Path]:
+    """The pictures of a folder by their number, rising.
+
+    Where all names are one prefix (or none) and a number, that number counts: 000000, 000001, 000003 are pictures 0,
+    1 and 3, and picture 2 is absent. Otherwise they are counted in the order of their names.
+
+    Raises:
+        InputError: No pictures, two of one number, or numbers beyond `HIGHEST_NUMBER`.
+    """
+    files = picture_files(folder)
+    if not files:
+        raise InputError(f"{folder}: no pictures in it", hint=f"it may hold {', '.join(IMAGE_SUFFIXES)}")
+    matches = [NUMBERED.fullmatch(path.stem) for path in files]
+    if len({match and match[1] for match in matches}) > 1 or None in matches:
+        return dict(enumerate(files))
+    numbered: dict[int, Path] = {}
+    for match, path in zip(matches, files, strict=True):
+        number = int(match[2]) if match else 0
+        if number in numbered:
+            raise InputError(f"{folder}: {numbered[number].name} and {path.name} are both picture {number}")
+        numbered[number] = path
+    if max(numbered) > HIGHEST_NUMBER:
+        hint = "name the pictures from 000000 on; a missing number is a lost picture"
+        raise InputError(f"{folder}: picture number {max(numbered)} > {HIGHEST_NUMBER}", hint=hint)
+    return dict(sorted(numbered.items()))
