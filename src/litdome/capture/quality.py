@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
 PLACES = 24  # along the take: enough for a chart, few enough to read while the subject waits
 FRAMES_OF_A_PLACE = 4  # of each kind
-FIRST_PLACES = 3  # what the focus is measured against
+FOCUS_PLACES = 3  # running: one soft place is a turned head
 LIGHT_CAMERAS, FRAMES_OF_A_LIGHT = 3, 4
 DARK_LUMA = 0.02  # of white: the brightest block of a picture that nothing lights
 SERIES = ("exposure_stops", "clipped", "clipped_relit", "sharpness", "noise")
@@ -64,8 +64,8 @@ def camera_quality(looks: Looks, frames: IntArray, places: Places, transfer: str
 
     Returns:
         By camera: ``exposure_stops`` (against the median camera, by the brightest tenth of flat-lit pictures),
-        ``clipped`` and ``clipped_relit`` (share of pixels at white), ``black``, ``sharpness``, ``focus`` (sharpness at
-        its worst place against the first places), ``noise`` (8-bit codes) and ``series``: `SERIES` at each place.
+        ``clipped`` and ``clipped_relit`` (share of pixels at white), ``black``, ``sharpness``, ``focus`` (sharpness of
+        the worst three places running against the first three), ``noise`` (8-bit codes) and ``series``: `SERIES` at each place.
         None where nothing was recorded.
     """
     flat, relit = ([np.searchsorted(frames, of_place) for of_place in kind] for kind in (places.flat, places.relit))
@@ -79,17 +79,18 @@ def camera_quality(looks: Looks, frames: IntArray, places: Places, transfer: str
     }
     black = _over_places(looks.black, flat)
     stops = _stops(_median(level, axis=1))
-    start = _median(series["sharpness"][:, :FIRST_PLACES], axis=1)
+    start = _median(series["sharpness"][:, :FOCUS_PLACES], axis=1)
     found = {}
     for row, id in enumerate(looks.cameras):
         sharp = series["sharpness"][row]
-        known = sharp[np.isfinite(sharp)]
+        steady = [float(_median(sharp[n : n + FOCUS_PLACES])) for n in range(max(1, len(sharp) - FOCUS_PLACES + 1))]
+        worst = min(filter(np.isfinite, steady), default=np.nan)
         medians = {name: _plain(_median(series[name][row])) for name in SERIES[1:]}
         found[id] = {
             "exposure_stops": _plain(stops[row]),
             **medians,
             "black": _plain(_median(black[row])),
-            "focus": _plain(known.min() / start[row]) if len(known) and start[row] > 0 else None,
+            "focus": _plain(worst / start[row]) if start[row] > 0 else None,
             "series": {name: [_plain(value) for value in values[row]] for name, values in series.items()},
         }
     return found
