@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from litdome.synth.recording import RecordingTruth, make_recording
+    from litdome.synth.recording import make_recording
+    from litdome.synth.truth import RecordingTruth
 
 __all__ = ["RecordingTruth", "make_recording"]
 
@@ -14,6 +15,6 @@ def __getattr__(name: str) -> object:
     """Import on first use: OpenCV and embree stay out of ``litdome --help``."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from litdome.synth import recording
+    from litdome.synth import recording, truth
 
-    return getattr(recording, name)
+    return getattr(recording if name == "make_recording" else truth, name)

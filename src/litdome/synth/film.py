@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +31,8 @@ class Shot:
         mask: Coverage, shape (y, x), 0..255.
         albedo: sRGB-encoded, shape (y, x, 3), 0 outside the person; of flat pictures only.
         flat: The picture that flat light would have given at this moment, noise-free; of relit pictures only.
-        motion: Displacement of the surface to the relit and to the next flat time, shape (2, 2, y, x) as (time, x or
-            y, ...), px; NaN where nothing is or where it gets hidden; of flat pictures with a next one only.
+        motion: Displacement of the surface to each later time up to the next flat one, shape (frame, 2, y, x) as
+            (time, x or y, ...), px; NaN where nothing is or where it gets hidden; of flat pictures with a next one.
     """
 
     rgb: UInt8Array
@@ -66,6 +67,10 @@ class Film:
         """The body's time at a rig frame."""
         return self.start_s + frame / self.fps
 
+    def next_flat(self, frame: int) -> int | None:
+        """The first flat frame after this one."""
+        return next((later for later in range(frame + 1, len(self.lights)) if self.lights[later] is self.flat), None)
+
 
 def shoot(film: Film, workers: int) -> Iterator[tuple[Shot, ...]]:
     """Film every frame, on threads; the shots of all cameras, frame by frame, in order."""
@@ -85,7 +90,9 @@ class _Set:
 
     def __init__(self, film: Film) -> None:
         self.film = film
-        self.scene = lru_cache(maxsize=8)(self._scene)
+        flats = [frame for frame, light in enumerate(film.lights) if light is film.flat]
+        gap = max((b - a for a, b in pairwise(flats)), default=2)
+        self.scene = lru_cache(maxsize=gap + 6)(self._scene)
         self.wall = lru_cache(maxsize=3 * len(film.rig.cameras))(wall_picture)
 
     def _scene(self, frame: int) -> Scene:
@@ -109,9 +116,10 @@ class _Set:
         if not is_flat:
             return Shot(rgb, mask, flat=_codes(_over(surface, shaded[1], self.wall(camera, film.flat))))
         albedo = _codes(surface.picture(surface.albedo))
-        if frame + 2 >= len(film.lights):
+        next_flat = film.next_flat(frame)
+        if next_flat is None:
             return Shot(rgb, mask, albedo)
-        later = [surface_motion(surface, camera, self.scene(frame + ahead)) for ahead in (1, 2)]
+        later = [surface_motion(surface, camera, self.scene(then)) for then in range(frame + 1, next_flat + 1)]
         return Shot(rgb, mask, albedo, motion=np.stack(later).astype(np.float16))
 
 

@@ -1,0 +1,83 @@
+"""What the faults of `litdome.synth.faults` do to pictures and files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from litdome.color import linear_from_srgb
+from litdome.synth.faults import Fault, lost_frames
+from litdome.synth.film import UInt8Array
+from litdome.synth.render import Float32Array
+from litdome.synth.rig import expose
+
+UNDEREXPOSED_STOPS = 3
+BLUR_SIGMA = 0.008  # of the picture's height
+SWITCH_ROW, SWITCH_WIDTH = 0.5, 0.1  # where the shutter meets the LED switch, and how long a row exposes, of the height
+CUT, NOISE = 0.6, (0.4, 0.5)  # of a file's length
+CLOCK_AHEAD_NS, CLOCK_RATE = 3_600_000_000_000, 1.02
+
+
+def stored_picture(
+    faults: Sequence[Fault], frame: int, before: UInt8Array, now: UInt8Array, after: UInt8Array, seed: int
+) -> UInt8Array | None:
+    """What a camera's file gets at a rig frame.
+
+    Args:
+        faults: Of this camera.
+        frame: The rig frame.
+        before, now, after: What an intact camera stores at the frames around, shape (y, x, 3), sRGB codes.
+        seed: Draws the noise of a dark or blurred picture.
+
+    Returns:
+        The picture, as the others; None where nothing is stored.
+    """
+    if any(frame in lost_frames([fault], fault.camera or "") for fault in faults):
+        return None
+    hit = {fault.name for fault in faults if not fault.frames or frame in fault.frames}
+    picture = before if "duplicate-frame" in hit else now
+    if not hit & {"mixed-light", "underexposed", "out-of-focus"}:
+        return picture
+    linear = _linear(picture)
+    if "mixed-light" in hit:
+        linear = _mixed(linear, _linear(after))
+    if "out-of-focus" in hit:
+        linear = cv2.GaussianBlur(linear, (0, 0), BLUR_SIGMA * linear.shape[0])
+    if "underexposed" in hit:
+        linear = linear / 2**UNDEREXPOSED_STOPS
+    shown = frame - ("duplicate-frame" in hit)  # the same picture has the same noise
+    return expose(linear.astype(np.float32), np.random.default_rng([seed, 8, shown]))
+
+
+def spoil_file(path: Path, faults: Sequence[Fault]) -> None:
+    """Cut, overwrite or delete a camera's finished file, as its faults say."""
+    names = {fault.name for fault in faults}
+    if "missing-camera" in names:
+        path.unlink()
+    if "truncated" in names:
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(len(whole) * CUT)])
+    if "garbled" in names:
+        content = bytearray(path.read_bytes())
+        start, stop = (int(len(content) * share) for share in NOISE)
+        content[start:stop] = np.random.default_rng(len(content)).bytes(stop - start)
+        path.write_bytes(content)
+
+
+def skewed_ns(time_ns: int, start_ns: int) -> int:
+    """What a clock that is an hour ahead and runs fast shows."""
+    return start_ns + CLOCK_AHEAD_NS + round((time_ns - start_ns) * CLOCK_RATE)
+
+
+def _linear(picture: UInt8Array) -> Float32Array:
+    return linear_from_srgb(picture.astype(np.float32) / 255).astype(np.float32)
+
+
+def _mixed(upper: Float32Array, lower: Float32Array) -> Float32Array:
+    """Upper rows of one picture, lower rows of the next; a row that exposes across the switch shows both."""
+    rows = np.arange(len(upper)) / len(upper)
+    late = np.clip((rows - SWITCH_ROW) / SWITCH_WIDTH + 0.5, 0, 1).astype(np.float32)[:, None, None]
+    return upper * (1 - late) + lower * late
