@@ -14,22 +14,31 @@ from litdome.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 Table = dict[str, Any]
+LARGEST_BYTES = 1_000_000
 
 
 def read_toml(path: Path) -> Table:
     """Parse a TOML file.
 
     Raises:
-        ConfigError: Missing, or not TOML; names the line.
+        ConfigError: Missing, unreadable, over 1 MB, or not TOML; names the line.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        size = path.stat().st_size
+        parsed = tomllib.loads(path.read_text(encoding="utf-8-sig")) if size <= LARGEST_BYTES else None
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file", hint="check the path after -c") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}", hint="check its permissions") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: its values are nested too deeply", hint="tables look like [align]") from error
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise ConfigError(
             f"{path}: not valid TOML: {error}", hint="strings need quotes; tables look like [align]"
         ) from error
+    if parsed is None:
+        raise ConfigError(f"{path}: {size:,} bytes, at most {LARGEST_BYTES:,}", hint="is this the right file?")
+    return parsed
 
 
 def parse_assignment(text: str) -> Table:

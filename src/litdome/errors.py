@@ -9,7 +9,8 @@ class LitdomeError(Exception):
     """An error for the user: one line, with a hint.
 
     Args:
-        message: What happened and where, with measured and allowed values.
+        message: What happened and where, with measured and allowed values; characters that cannot be printed (of a
+            file's name, say) are escaped.
         hint: What to type or do next.
     """
 
@@ -17,6 +18,7 @@ class LitdomeError(Exception):
     code: ClassVar[str] = "internal"
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
+        message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
         super().__init__(message)
         self.message = message
         self.hint = hint

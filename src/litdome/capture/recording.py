@@ -2,81 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from litdome.config import nearest, read_toml
-from litdome.errors import ConfigError, InputError
+from litdome.capture.folder import need_file, need_inside, need_links_inside, need_names
+from litdome.capture.tables import (
+    MOST_CAMERAS,
+    Board,
+    CalibrationFit,
+    CameraTable,
+    CaptureSettings,
+    Consent,
+    RecordingTable,
+    Role,
+    read_recording_table,
+)
+from litdome.errors import InputError
 from litdome.lighting import HdriConvention
 from litdome.media.hdr import HDR_SUFFIXES
 from litdome.media.images import VIDEO_SUFFIXES, picture_files
 from litdome.media.planes import ColorRange, Matrix
 
-NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-Role = Literal["body", "face"]
-CalibrationFit = Literal["crop-left", "crop-centre", "scale"]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Consent(_Table):
-    """What the subject agreed to; travels to every dataset, run and output."""
-
-    version: str = Field(description="version of the consent form")
-    uses: tuple[Literal["research", "train", "publish", "likeness-synthesis"], ...] = Field(description="allowed uses")
-    expires: date | None = Field(None, description="last day of the consent")
-
-
-class Lights(_Table):
-    """Where the lighting schedule lies and how HDRIs are turned."""
-
-    schedule: str | None = Field(None, description="lights.csv, or a Goliath-style lights json")
-    hdri_convention: HdriConvention = Field("physical", description="where the centre of an HDRI lies in the world")
-
-
-class Board(_Table):
-    """The calibration board."""
-
-    kind: Literal["charuco", "chessboard"] = Field(description="kind of board")
-    columns: int = Field(gt=2, description="squares, not inner corners")
-    rows: int = Field(gt=2, description="squares, not inner corners")
-    square_mm: float = Field(gt=0, description="edge of a square, mm")
-    marker_mm: float | None = Field(None, gt=0, description="edge of a marker, mm (charuco)")
-    dictionary: str | None = Field(None, description="ArUco dictionary, for example DICT_4X4_100 (charuco)")
-
-
-class CameraTable(_Table):
-    """One [cameras.ID] table."""
-
-    source: str = Field(description="video file or folder of pictures, relative to the recording")
-    role: Role = Field("body", description="body or face")
-    frame_offset: int | None = Field(None, description="rig frame of this file's frame 0")
-    calibration_size: tuple[int, int] | None = Field(None, description="width, height that the calibration saw, px")
-    calibration_fit: CalibrationFit = Field("scale", description="how the calibration's picture became this one")
-
-
-class RecordingTable(_Table):
-    """recording.toml."""
-
-    name: str | None = Field(None, description="name of the take")
-    subject: str = Field("unknown", description="a pseudonym")
-    fps: float | None = Field(None, gt=0, description="rig frames per second")
-    transfer: Literal["srgb", "bt709", "linear", "log3g10"] | None = Field(None, description="transfer curve")
-    matrix: Matrix | None = Field(None, description="overrides the stream's YCbCr matrix")
-    range: ColorRange | None = Field(None, description="overrides the stream's range")
-    exposure_ev: float = Field(0.0, description="exposure of linear and log3g10 footage, stops")
-    consent: Consent | None = Field(None, description="what the subject agreed to")
-    lights: Lights = Field(default_factory=Lights, description="lighting schedule")
-    board: Board | None = Field(None, description="calibration board")
-    cameras: dict[str, CameraTable] = Field(default_factory=dict, description="cameras by id")
+PLATE_SUFFIXES = (".png", ".jpg", ".tif")
 
 
 @dataclass(frozen=True)
@@ -90,6 +39,7 @@ class CameraSource:
         frame_offset: Rig frame of the file's frame 0; None when nobody said.
         calibration_size: (width, height) that the calibration saw, px; None: as recorded.
         calibration_fit: How the calibration's picture became the recorded one.
+        capture: Exposure, gain, white balance and lens where recording.toml says them.
     """
 
     id: str
@@ -98,6 +48,7 @@ class CameraSource:
     frame_offset: int | None = None
     calibration_size: tuple[int, int] | None = None
     calibration_fit: CalibrationFit = "scale"
+    capture: CaptureSettings = field(default_factory=CaptureSettings)
 
 
 @dataclass(frozen=True)
@@ -135,7 +86,7 @@ class Recording:
 
     def background(self, camera: str) -> Path | None:
         """The clean plate of a camera, if there is one."""
-        found = (self.folder / "background" / f"{camera}{suffix}" for suffix in (".png", ".jpg", ".tif"))
+        found = (self.folder / "background" / f"{camera}{suffix}" for suffix in PLATE_SUFFIXES)
         return next((path for path in found if path.is_file()), None)
 
 
@@ -143,17 +94,20 @@ def read_recording(folder: Path) -> Recording:
     """Read a recording folder, with or without recording.toml.
 
     Raises:
-        InputError: No such folder, no cameras, a name that cannot be, two files of one HDRI, a missing schedule.
+        InputError: No such folder, no cameras, a name that cannot be, a path or link that leads out of the folder, two
+            files of one camera, HDRI or plate, a missing schedule.
         ConfigError: An unknown key (with the nearest name) or an impossible value in recording.toml.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such recording folder", hint="litdome ingest RECORDING SESSION")
-    file = folder / "recording.toml"
-    table = _parse(file) if file.is_file() else RecordingTable()
+    need_inside(folder, "recording.toml", "link")
+    file = need_file(folder / "recording.toml")
+    table = read_recording_table(file) if file else RecordingTable()
+    need_links_inside(folder, _given_paths(folder, table))
     cameras = _listed_cameras(folder, table) if table.cameras else _found_cameras(folder)
     if not cameras:
         raise InputError(f"{folder}: no cameras", hint="put videos or picture folders into cameras/")
-    timestamps = folder / "timestamps.csv"
+    _need_one_plate_each(folder, cameras)
     return Recording(
         folder=folder,
         name=table.name or folder.name,
@@ -167,7 +121,7 @@ def read_recording(folder: Path) -> Recording:
         board=table.board,
         hdri_convention=table.lights.hdri_convention,
         schedule=_schedule_file(folder, table.lights.schedule),
-        timestamps=timestamps if timestamps.is_file() else None,
+        timestamps=need_file(folder / "timestamps.csv"),
         cameras=cameras,
         hdris=_hdri_files(folder / "hdris"),
     )
@@ -189,53 +143,50 @@ def session_attrs(recording: Recording) -> dict[str, Any]:
     }
 
 
-def _parse(file: Path) -> RecordingTable:
-    try:
-        return RecordingTable.model_validate(read_toml(file))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            hint = nearest(str(first["loc"][-1]), _keys_of(first["loc"][:-1]))
-            raise ConfigError(f"{file}: unknown key {where}", hint=hint) from error
-        if first["type"] == "missing":
-            raise ConfigError(f"{file}: {where} is missing", hint=f"add it to {file.name}") from error
-        raise ConfigError(f"{file}: {where} = {first['input']!r}: {first['msg'].lower()}") from error
-
-
-def _keys_of(table: tuple[int | str, ...]) -> list[str]:
-    models: dict[str, type[BaseModel]] = {"consent": Consent, "lights": Lights, "board": Board, "cameras": CameraTable}
-    model = models[str(table[0])] if table else RecordingTable
-    return list(model.model_fields)
+def _given_paths(folder: Path, table: RecordingTable) -> list[Path]:
+    """What recording.toml names, each inside the folder."""
+    need_names(sorted(table.cameras), "camera")
+    sources = [(camera.source, f"source of camera {id}") for id, camera in sorted(table.cameras.items())]
+    schedule = [(table.lights.schedule, "lighting schedule")] if table.lights.schedule else []
+    return [need_inside(folder, given, what) for given, what in [*sources, *schedule]]
 
 
 def _listed_cameras(folder: Path, table: RecordingTable) -> tuple[CameraSource, ...]:
-    return tuple(
-        CameraSource(_checked_name(id, "camera"), folder / camera.source, **camera.model_dump(exclude={"source"}))
-        for id, camera in sorted(table.cameras.items())
-    )
+    cameras = tuple(_camera_source(folder, id, table.cameras[id]) for id in sorted(table.cameras))
+    taken: dict[Path, str] = {}
+    for camera in cameras:
+        other = taken.setdefault(camera.source.resolve(), camera.id)
+        if other != camera.id:
+            raise InputError(f"{folder}: cameras {other} and {camera.id} are both {camera.source}", hint="correct one")
+    return cameras
+
+
+def _camera_source(folder: Path, id: str, table: CameraTable) -> CameraSource:
+    settings = {key: getattr(table, key) for key in CaptureSettings.model_fields}
+    rest = {key: getattr(table, key) for key in ("role", "frame_offset", "calibration_size", "calibration_fit")}
+    return CameraSource(id, folder / table.source, **rest, capture=CaptureSettings(**settings))
 
 
 def _found_cameras(folder: Path) -> tuple[CameraSource, ...]:
     found: dict[str, Path] = {}
     root = folder / "cameras"
     for path in sorted(root.iterdir()) if root.is_dir() else []:
-        if path.is_dir() and picture_files(path):
+        if path.is_dir():
             id = path.name
+            if not picture_files(path):
+                raise InputError(f"{path}: no pictures in it", hint="copy them again, or delete the folder")
         elif path.suffix.lower() in VIDEO_SUFFIXES:
             id = path.stem
         else:
             continue
+        need_names([id], "camera")
         if id in found:
             raise InputError(f"{root}: {found[id].name} and {path.name} are both camera {id}", hint="rename one")
-        found[_checked_name(id, "camera")] = path
+        found[id] = path
+    need_names(found, "camera")
+    if len(found) > MOST_CAMERAS:
+        raise InputError(f"{root}: {len(found)} cameras, at most {MOST_CAMERAS}", hint="is this the right folder?")
     return tuple(CameraSource(id, found[id]) for id in sorted(found))
-
-
-def _checked_name(name: str, what: str) -> str:
-    if not NAME.fullmatch(name):
-        raise InputError(f"{what} name {name!r}: only letters, digits, _ - and . (not first)", hint="rename it")
-    return name
 
 
 def _hdri_files(folder: Path) -> dict[str, Path]:
@@ -243,20 +194,30 @@ def _hdri_files(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.suffix.lower() not in HDR_SUFFIXES:
             continue
-        name = _checked_name(path.stem, "HDRI")
-        if name in found:
-            raise InputError(f"{folder}: {found[name].name} and {path.name} are both HDRI {name}", hint="remove one")
-        found[name] = path
+        need_names([path.stem], "HDRI")
+        if path.stem in found:
+            both = f"{found[path.stem].name} and {path.name}"
+            raise InputError(f"{folder}: {both} are both HDRI {path.stem}", hint="remove one")
+        found[path.stem] = path
+    need_names(found, "HDRI")
     return found
 
 
+def _need_one_plate_each(folder: Path, cameras: tuple[CameraSource, ...]) -> None:
+    for camera in cameras:
+        paths = [folder / "background" / f"{camera.id}{suffix}" for suffix in PLATE_SUFFIXES]
+        names = [path.name for path in paths if path.is_file()]
+        if len(names) > 1:
+            raise InputError(f"{folder / 'background'}: {' and '.join(names)} are both the plate of {camera.id}")
+
+
 def _schedule_file(folder: Path, given: str | None) -> Path | None:
-    path = folder / (given or "lights.csv")
-    if path.is_file():
-        return path
-    if given:
-        raise InputError(f"{path}: no such lighting schedule", hint="correct lights.schedule in recording.toml")
-    return None
+    path = need_file(folder / (given or "lights.csv"))
+    if given and path is None:
+        raise InputError(
+            f"{folder / given}: no such lighting schedule", hint="correct lights.schedule in recording.toml"
+        )
+    return path
 
 
 def _default_transfer(cameras: tuple[CameraSource, ...]) -> str:
