@@ -10,6 +10,7 @@ import click
 from litdome.cli.console import interruptible, place_options, progress_bars, settings_files, settings_options
 from litdome.compute import open_executor
 from litdome.errors import UsageError
+from litdome.synth.faults import FAULTS
 
 if TYPE_CHECKING:
     from litdome.compute import Executor
@@ -26,12 +27,13 @@ STAGES = {
 }
 
 
-@click.command()
+@click.command(epilog="\b\nFaults:\n" + "\n".join(f"  {name:<16} {text}" for name, text in FAULTS.items()))
 @click.argument("recording", type=click.Path(path_type=Path))
 @click.option("--cameras", default=6, show_default=True, help="Cameras around the subject.")
 @click.option("--pairs", default=24, show_default=True, help="Flat/relit pairs.")
 @click.option("--subject", default="s1", show_default=True, help="Who: s1, s2, s3 or s4.")
-@click.option("--fault", "faults", multiple=True, help="What goes wrong: drop-frame, late-camera.")
+@click.option("--interleave", default=1, show_default=True, help="Relit frames from one flat frame to the next.")
+@click.option("--fault", "faults", multiple=True, metavar="NAME", help="What goes wrong (see below); more than once.")
 @click.option("--width", default=360, show_default=True, help="Picture width, px.")
 @click.option("--height", default=640, show_default=True, help="Picture height, px.")
 @click.option("--boards/--no-boards", default=True, show_default=True, help="Film board takes too.")
@@ -41,6 +43,7 @@ def synth(
     cameras: int,
     pairs: int,
     subject: str,
+    interleave: int,
     faults: tuple[str, ...],
     width: int,
     height: int,
@@ -59,6 +62,7 @@ def synth(
             cameras=cameras,
             pairs=pairs,
             subject=subject,
+            interleave=interleave,
             faults=faults,
             width=width,
             height=height,
