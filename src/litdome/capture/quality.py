@@ -65,7 +65,8 @@ def camera_quality(looks: Looks, frames: IntArray, places: Places, transfer: str
     Returns:
         By camera: ``exposure_stops`` (against the median camera, by the brightest tenth of flat-lit pictures),
         ``clipped`` and ``clipped_relit`` (share of pixels at white), ``black``, ``sharpness``, ``focus`` (sharpness of
-        the worst three places running against the first three), ``noise`` (8-bit codes) and ``series``: `SERIES` at each place.
+        the worst three places running against the first three), ``noise`` (8-bit codes) and ``series``: `SERIES` at
+        each place.
         None where nothing was recorded.
     """
     flat, relit = ([np.searchsorted(frames, of_place) for of_place in kind] for kind in (places.flat, places.relit))
@@ -118,8 +119,8 @@ def summarise_quality(session: SessionLike) -> Summary:
     """The take's quality as plain values for the record of ingest; reads a small part of ``looks/*`` only.
 
     Returns:
-        ``frames`` (first rig frame of each place), ``cameras`` (`camera_quality`), ``dark_lights`` and
-        ``unpaired_lights`` (names of HDRI entries: listed but black, listed without one pair).
+        ``frames`` (first rig frame of each place), ``cameras`` (`camera_quality`), ``lights`` (how many entries are
+        listed), ``dark_lights`` and ``unpaired_lights`` (names of those that stay black, that have no pair).
     """
     schedule, places = session.schedule, sample_places(session.schedule)
     frames = places.frames
@@ -130,6 +131,7 @@ def summarise_quality(session: SessionLike) -> Summary:
     return {
         "frames": [int(flat[0]) for flat in places.flat],
         "cameras": camera_quality(looks, frames, places, str(session.attrs.get("transfer", "srgb"))),
+        "lights": len(session.hdri_names),
         "dark_lights": dark_lights(read_looks(session, rows, lit), schedule.hdri[lit], session.hdri_names),
         "unpaired_lights": [name for n, name in enumerate(session.hdri_names) if n not in paired],
     }

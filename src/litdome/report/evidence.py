@@ -1,0 +1,62 @@
+"""What a verdict on a take rests on: the record of ingest, the gaps, the room on the disk; no picture is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from litdome.report.disk import DiskUse, disk_use
+from litdome.report.losses import Loss, clock_time, find_losses
+from litdome.store.session import Session
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a verdict rests on; the keys of ``summary`` are those of the record of ingest.
+
+    Attributes:
+        cameras: Ids.
+        pairs: Number of pairs.
+        time_ns: Of every rig frame, shape (frame,).
+        losses: Every gap of every camera.
+        summary: What ingest found; ``light`` and ``quality`` may be missing.
+        units: Units of ingest that are done, and all.
+        disk: Room, where it is known.
+    """
+
+    cameras: tuple[str, ...]
+    pairs: int
+    time_ns: npt.NDArray[np.int64]
+    losses: tuple[Loss, ...]
+    summary: Mapping[str, Any]
+    units: tuple[int, int]
+    disk: DiskUse | None
+
+    def time(self, frame: int) -> str:
+        """When a rig frame was, since the start of the take."""
+        inside = min(max(frame, 0), len(self.time_ns) - 1)
+        return clock_time(int(self.time_ns[inside] - self.time_ns[0]))
+
+    def measured(self, name: str) -> dict[str, float]:
+        """A number of ``quality`` by camera, those that are known."""
+        found = self.summary.get("quality", {}).get("cameras", {})
+        return {id: values[name] for id, values in found.items() if values.get(name) is not None}
+
+
+def gather(session: Session) -> Evidence:
+    """Read what the verdict on a session needs; pictures and looks are not touched."""
+    record, done = session.record("ingest"), session.done("ingest")
+    ingested = session.has("pairs/relit_frame") and session.has("rig/size")
+    return Evidence(
+        cameras=session.cameras if session.has("rig/size") else (),
+        pairs=len(session.pairs) if ingested else 0,
+        time_ns=session.read("schedule/time_ns") if session.has("schedule/time_ns") else np.zeros(1, np.int64),
+        losses=find_losses(session) if ingested else (),
+        summary={} if record is None or not record.finished else record.summary,
+        units=(int(done.sum()), len(done)),
+        disk=disk_use(session.url),
+    )
