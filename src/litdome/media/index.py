@@ -17,6 +17,7 @@ from litdome.media.video import iter_packets, open_video
 
 Int64Array = npt.NDArray[np.int64]
 NANOSECONDS = 1_000_000_000
+MOST_JITTER = 0.25  # of a frame, that even times may be off by
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +104,23 @@ class SourceIndex:
 
     def __len__(self) -> int:
         return self.count
+
+    @cached_property
+    def slots(self) -> Int64Array | None:
+        """Shape (picture,): place of each picture on the even grid of the source's times, the first at 0.
+
+        A jump is a picture that the camera dropped or a hole in the file swallowed. None: no times, or uneven ones.
+        """
+        if self.times_ns is None:
+            return None
+        gaps = np.diff(self.times_ns)
+        if not len(gaps):
+            return np.zeros(len(self), np.int64)
+        slots = np.concatenate([[0], np.cumsum(np.rint(gaps / np.median(gaps)))]).astype(np.int64)
+        if slots[-1] == 0:
+            return None
+        places = (self.times_ns - self.times_ns[0]) * (slots[-1] / (self.times_ns[-1] - self.times_ns[0]))
+        return slots if np.abs(places - slots).max() < MOST_JITTER else None
 
     @property
     def seek_points(self) -> Int64Array:

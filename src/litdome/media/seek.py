@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.video.frame import PictureType
 
 from litdome.media.index import PacketTable, SourceIndex
 from litdome.media.planes import PictureCodes
 from litdome.media.video import codes_of_frame, decoded_frames, iter_packets, open_video
+
+INTRA = (PictureType.NONE, PictureType.I)  # NONE: of decoders that know only whole pictures
 
 
 def iter_video(path: Path, index: SourceIndex, start: int, stop: int) -> Iterator[tuple[int, PictureCodes]]:
@@ -82,6 +85,8 @@ def _sound_frames(stream: Any, packets: Iterator[Any | None] | None, table: Pack
                 continue
             if frame.is_corrupt or (frame.width, frame.height, frame.format.name) != expected:
                 spoiled |= table.spoiled_by(place)
+            elif place and table.picture[place - 1] in spoiled and frame.pict_type not in INTRA:
+                spoiled |= table.spoiled_by(place)  # a key by name only, as encoders with rolling refresh write it
             held.append((int(table.picture[place]), frame))
         while held and (packet is None or table.settled_at[held[0][0]] <= held[-1][0]):
             number, frame = held.popleft()
