@@ -25,6 +25,7 @@ from litdome.progress import ShouldStop, never
 
 log = logging.getLogger(__name__)
 POLL_S = 0.5  # how soon a stop is heard and new workers are seen
+CONNECT_S = 10.0
 UNITS_PER_THREAD = 2  # one runs, one waits: 12,500 units cost no memory
 SAME_EVERYWHERE = ("litdome", "zarr", "numpy", "opencv-python")
 # Without this the nanny makes glibc return every picture's memory: 1.75 x the CPU time (docs/clusters.md).
@@ -139,8 +140,8 @@ class Cluster:
                 f"{unit}: every worker that took it died ({error.allowed_failures + 1} of them, the last {address})",
                 hint="look for lack of memory in the workers' logs; fewer workers, or more memory each",
             )
-        if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] == "litdome":
-            return ClusterError(f"{unit}: a worker has no litdome: {error}", hint="install it on every worker")
+        if isinstance(error, ModuleNotFoundError):
+            return ClusterError(f"{unit}: a worker has no {error.name}", hint="install the same on all workers")
         assert isinstance(error, BaseException)
         return error
 
@@ -167,7 +168,7 @@ class _Room:
                 raise ClusterError(f"the scheduler does not answer: {error}", hint=RESUME) from error
             self.asked = time.monotonic()
             if not self.threads and not self.warned:
-                log.warning("no worker yet: waiting for the first one")
+                log.warning("the cluster has no worker now: waiting for one")
                 self.warned = True
         return max(1, self.threads * UNITS_PER_THREAD)
 
@@ -219,7 +220,9 @@ def _refuse_other_software(expected: dict[str, str]) -> None:
     found = _software()
     other = [f"{name} {found[name]}, not {expected[name]}" for name in expected if found[name] != expected[name]]
     if other:
-        raise ClusterError(f"the worker on {platform.node()} has {'; '.join(other)}", hint="install the same on all")
+        raise ClusterError(
+            f"the worker on {platform.node()} has {'; '.join(other)}", hint="install the same on all workers"
+        )
 
 
 def dask_setup(worker: Any) -> None:
@@ -259,9 +262,11 @@ def connect(scheduler: str) -> Iterator[Cluster]:
         ClusterError: Nobody answers there.
     """
     try:
-        client = Client(scheduler, timeout=10, set_as_default=False)
+        client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         hint = "start one with: dask scheduler"
         raise ClusterError(f"{scheduler}: no dask scheduler answers: {error}", hint=hint) from error
-    with client:
+    try:
         yield Cluster(client)
+    finally:
+        client.close(timeout=1)

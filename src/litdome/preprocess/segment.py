@@ -52,8 +52,13 @@ class Segment:
     Config: ClassVar[type[StageConfig]] = SegmentConfig
 
     def __init__(self) -> None:
+        self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._known: dict[str, tuple[Plate, Votes | None]] = {}
+
+    def __reduce__(self) -> tuple[type[Segment], tuple[()]]:
+        """Travels to other processes without the plates it has seen."""
+        return Segment, ()
 
     def prepare(self, session: SessionLike, config: SegmentConfig) -> list[Unit]:
         """One unit per camera and shard number; it holds that shard of the flat and of the relit pictures."""
@@ -80,7 +85,6 @@ class Segment:
                     description="clean plate under flat light",
                     attrs={"source": "median"},
                 )
-        self._locks = {camera: threading.Lock() for camera in session.cameras}
         self._known.clear()
         ranges = session.shards(max(counts.values()))
         return [Unit(camera, *shard) for shard in ranges for camera in session.cameras]
@@ -117,7 +121,9 @@ class Segment:
         return {"given_plates": given, "made_plates": made, "warnings": warnings}
 
     def _plate(self, session: SessionLike, config: SegmentConfig, camera: str) -> tuple[Plate, Votes | None]:
-        with self._locks[camera]:
+        with self._guard:
+            lock = self._locks.setdefault(camera, threading.Lock())
+        with lock:
             if camera not in self._known:
                 self._known[camera] = _make_plate(session, config, camera)
             return self._known[camera]
