@@ -10,7 +10,7 @@ import zarr
 from litdome import open_session
 from litdome.errors import StoreError, UsageError
 from litdome.store.decisions import Decision, add_decision, effective_keep, read_decisions
-from litdome.store.schema import default_chunk
+from litdome.store.schema import default_chunk, tile_length
 from litdome.store.session import Session
 
 
@@ -51,11 +51,28 @@ def test_the_same_array_is_kept_and_another_is_replaced(session: Session) -> Non
     assert session.read("a/b").max() == 0
 
 
-def test_big_pictures_are_split_into_equal_rows_that_divide() -> None:
-    assert default_chunk((100, 2160, 3840), 1) == (1, 270, 3840)
-    assert default_chunk((100, 704, 1280, 3), 1) == (1, 176, 1280, 3)
-    assert default_chunk((50, 2, 240, 135), 2) == (1, 1, 240, 135)
-    assert default_chunk((4, 50), 4) == (4, 50)
+@pytest.mark.parametrize(
+    ("shape", "dims", "chunk"),
+    [
+        ((100, 2160, 3840), ("n", "y", "x"), (1, 540, 480)),
+        ((100, 2, 1080, 1920), ("n", "cbcr", "y2", "x2"), (1, 2, 270, 240)),
+        ((100, 1079, 1913), ("n", "y", "x"), (1, 540, 479)),  # primes: as little padding as 2 %
+        ((100, 704, 1280, 3), ("n", "y", "x", "channel"), (1, 352, 320, 3)),
+        ((50, 2, 120, 68), ("pair", "2", "y", "x"), (1, 2, 120, 68)),
+        ((4, 50), ("camera", "pair"), (4, 50)),
+    ],
+)
+def test_pictures_are_split_into_tiles_that_divide_or_hardly_pad(
+    shape: tuple[int, ...], dims: tuple[str, ...], chunk: tuple[int, ...]
+) -> None:
+    assert default_chunk(shape, dims) == chunk
+
+
+@pytest.mark.parametrize("length", [1, 7, 601, 719, 1079, 1080, 1440, 1913, 2048, 2160, 3000, 3840, 4096, 7681])
+def test_tiles_pad_at_most_two_percent_and_stay_near_their_target(length: int) -> None:
+    tile = tile_length(length, 540)
+    assert -(-length // tile) * tile <= length * 1.02
+    assert tile == length or 270 <= tile <= 675
 
 
 def test_an_existing_output_is_never_touched(session: Session) -> None:

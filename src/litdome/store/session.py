@@ -6,33 +6,27 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, cast
 
-import cv2
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import zarr
 
-from litdome.color import display_from_codes, linear_from_srgb
+from litdome.color import linear_from_srgb
 from litdome.errors import CalibrationError, FrameAbsentError, StoreError, UsageError
-from litdome.geometry import Camera, LensModel, Resampler, Rig
+from litdome.geometry import Camera, LensModel, Rig
 from litdome.lighting import HdriConvention, HdriEntry, LightingSchedule
-from litdome.media.planes import rgb_from_planes
 from litdome.pairs import PairTable
 from litdome.stage import Array, Kind, PairKind, UInt8Array
-from litdome.store import schema
+from litdome.store import pictures, schema
+from litdome.store.arrays import ArrayStore
+from litdome.store.files import open_files, refusals
 from litdome.store.provenance import StageRecord
 
 PAIR_FIELDS = ("flat", "relit", "next_flat", "flat_frame", "relit_frame", "next_flat_frame", "hdri", "gap_ms", "alpha")
+REMEMBERED = ("cameras", "schedule", "pairs", "_present", "_frames")  # of small arrays, until one is written
 
 
-class Session:
-    """One take. Open with `litdome.open_session`; docs/schema.md lists every path."""
-
-    def __init__(self, url: str, root: zarr.Group, *, writable: bool) -> None:
-        self.url = url
-        self.root = root
-        self.writable = writable
-        self._arrays: dict[str, zarr.Array[Any]] = {}
+class Session(ArrayStore):
+    """One take. Open with `litdome.open_session`; docs/schema.md lists every path. It pickles as its URL."""
 
     @classmethod
     def new(cls, url: str, attrs: Mapping[str, Any]) -> Session:
@@ -40,26 +34,33 @@ class Session:
 
         Raises:
             UsageError: Something is there already.
+            StoreError: The disk refuses.
         """
-        files, path = fsspec.core.url_to_fs(url)
-        if files.isfile(path) or (files.exists(path) and files.ls(path)):
-            raise UsageError(f"{url}: exists already", hint="give another name, or remove it first")
-        described = {"format": schema.SESSION_FORMAT, "schema": schema.SCHEMA_VERSION, **attrs}
-        return cls(url, zarr.create_group(url, zarr_format=3, attributes=described), writable=True)
+        files, path = open_files(url)
+        with refusals(url):
+            if files.isfile(path) or (files.exists(path) and files.ls(path)):
+                raise UsageError(f"{url}: exists already", hint="give another name, or remove it first")
+            described = {"format": schema.SESSION_FORMAT, "schema": schema.SCHEMA_VERSION, **attrs}
+            root = zarr.create_group(url, zarr_format=3, attributes=described)  # one write: whole or not there
+        return cls(url, root, writable=True)
 
     @classmethod
     def open(cls, url: str, *, writable: bool = False) -> Session:
         """Open an existing session.
 
         Raises:
-            StoreError: Nothing there, not a session, or a newer major schema.
+            StoreError: Nothing there, not a session, unreachable, or a newer major schema.
         """
-        try:
-            root = zarr.open_group(url, mode="r+" if writable else "r")
-        except (FileNotFoundError, zarr.errors.GroupNotFoundError, zarr.errors.ContainsArrayError, ValueError) as error:
-            raise StoreError(f"{url}: no session here", hint=f"litdome ingest RECORDING {url}") from error
+        with refusals(url):
+            try:
+                root = zarr.open_group(url, mode="r+" if writable else "r")
+            except (FileNotFoundError, NotADirectoryError, zarr.errors.ContainsArrayError, ValueError) as error:
+                raise StoreError(f"{url}: no session here", hint=f"litdome ingest RECORDING {url}") from error
         schema.check_format(root.attrs, url, schema.SESSION_FORMAT, schema.SCHEMA_VERSION)
         return cls(url, root, writable=writable)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self.url, self.writable)
 
     def refresh(self) -> None:
         """Forget what was read: other processes have written."""
@@ -116,7 +117,9 @@ class Session:
 
     def frames(self, kind: Kind) -> npt.NDArray[np.int32]:
         """Rig frame of each stored picture of a kind, shape (n,)."""
-        return self.read(f"frames/{kind}")
+        if kind not in self._frames:
+            self._frames[kind] = self.read(f"frames/{kind}")
+        return self._frames[kind]
 
     def count(self, kind: Kind) -> int:
         """How many pictures of a kind are stored; absent ones are counted (and filled)."""
@@ -135,6 +138,10 @@ class Session:
     @cached_property
     def _present(self) -> npt.NDArray[np.bool_]:
         return self.read("schedule/present")
+
+    @cached_property
+    def _frames(self) -> dict[Kind, npt.NDArray[np.int32]]:
+        return {}
 
     @property
     def hdri_names(self) -> tuple[str, ...]:
@@ -158,19 +165,11 @@ class Session:
         Raises:
             FrameAbsentError: The camera did not record it.
         """
-        return cast(UInt8Array, self._decode(camera, kind, n, "uint8"))
+        return cast(UInt8Array, self._pictures(camera, kind, n).read(n, "uint8"))
 
     def read_luma(self, camera: str, kind: Kind, n: int) -> UInt8Array:
         """Luma of the n-th stored picture of a kind, shape (y, x), uint8, codes as recorded (8 bits)."""
-        self._need_present(camera, kind, n)
-        path = f"cameras/{camera}/{kind}/luma"
-        if not self.has(path):
-            return cast(UInt8Array, cv2.cvtColor(self.read_frame(camera, kind, n), cv2.COLOR_RGB2GRAY))
-        array = self.array(path)
-        codes = np.asarray(array[n])
-        return (
-            codes if codes.dtype == np.uint8 else (codes >> (int(cast(int, array.attrs["bits"])) - 8)).astype(np.uint8)
-        )
+        return self._pictures(camera, kind, n).read_luma(n)
 
     def read_rgb(
         self,
@@ -178,7 +177,7 @@ class Session:
         kind: PairKind,
         pair: int,
         *,
-        region: tuple[int, int, int, int] | None = None,
+        region: pictures.Region | None = None,
         size: tuple[int, int] | None = None,
         undistort: bool = False,
         dtype: str = "uint8",
@@ -191,7 +190,7 @@ class Session:
             camera: Camera id.
             kind: ``flat``, ``relit`` or ``next_flat``.
             pair: Pair index.
-            region: (x0, y0, x1, y1), px, half-open, cut before resizing.
+            region: (x0, y0, x1, y1), px, half-open, cut before resizing; only its tiles are read.
             size: (width, height) to resize to.
             undistort: Remove lens distortion (needs a calibration).
             dtype: ``uint8`` or ``uint16`` codes, or ``float32`` in 0..1.
@@ -203,69 +202,61 @@ class Session:
 
         Raises:
             FrameAbsentError: Not recorded, or the pair has no next flat.
+            UsageError: ``region`` reaches beyond the picture.
         """
         stored: Kind = "relit" if kind == "relit" else "flat"
-        n = int(getattr(self.pairs, kind)[pair])
-        if n < 0:
-            raise FrameAbsentError(f"{self.url}: pair {pair} has no {kind} picture (the take ends before)")
-        high = dtype != "uint8" or linear or corrected
-        picture = self._decode(camera, stored, n, "float32" if high else "uint8")
-        if undistort:
-            source = self.rig[camera]
-            picture = Resampler.between(source, source.undistorted())(picture)
+        n = self._stored_index(kind, pair)
         if region is not None:
-            x0, y0, x1, y1 = region
-            picture = picture[y0:y1, x0:x1]
+            pictures.check_region(region, self.size(camera), f"{self.url}: {camera} {kind} {pair}")
+        group = self._pictures(camera, stored, n)
+        inner = "float32" if dtype != "uint8" or linear or corrected else "uint8"
+        if undistort:
+            picture = pictures.read_undistorted(group, n, inner, self.rig[camera], region)
+        else:
+            picture = group.read(n, inner, region)
         if size is not None:
-            shrinks = size[0] < picture.shape[1]
-            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+            picture = pictures.resized(picture, size)
         if corrected:
-            picture = self._correct(camera, picture, linear)
+            picture = pictures.colour_corrected(picture, self._colour_affine(camera), linear=linear)
         elif linear:
             picture = linear_from_srgb(picture)
-        return _as_dtype(picture, dtype)
+        return pictures.as_dtype(picture, dtype)
 
-    def read_mask(self, camera: str, kind: PairKind, pair: int) -> UInt8Array:
-        """Coverage of the person in a picture of a pair, shape (y, x), 0..255: de-flickered, or raw before that."""
-        n = int(getattr(self.pairs, kind)[pair])
+    def read_mask(self, camera: str, kind: PairKind, pair: int, *, region: pictures.Region | None = None) -> UInt8Array:
+        """Coverage of the person in a picture of a pair, shape (y, x), 0..255: de-flickered, or raw before that.
+
+        Raises:
+            FrameAbsentError: The pair has no next flat.
+            StoreError: Not segmented yet.
+            UsageError: ``region`` reaches beyond the picture.
+        """
+        n = self._stored_index(kind, pair)
         group = f"cameras/{camera}/{'relit' if kind == 'relit' else 'flat'}"
         path = f"{group}/mask" if self.has(f"{group}/mask") else f"{group}/mask_raw"
-        if n < 0 or not self.has(path):
+        if not self.has(path):
             raise StoreError(f"{self.url}: no mask of {camera} {kind} {pair}", hint=f"litdome segment {self.url}")
-        return np.asarray(self.array(path)[n], np.uint8)
+        if region is not None:
+            pictures.check_region(region, self.size(camera), f"{self.url}: {camera} {kind} {pair}")
+        return self.read_at(path, n, pictures.box_of(region) if region else None)
 
-    def _decode(self, camera: str, kind: Kind, n: int, dtype: str) -> Array:
-        self._need_present(camera, kind, n)
-        group = f"cameras/{camera}/{kind}"
-        transfer, exposure = str(self.attrs.get("transfer", "srgb")), float(self.attrs.get("exposure_ev", 0.0))
-        plain = transfer in ("srgb", "bt709") and exposure == 0
-        if self.has(f"{group}/luma"):
-            luma, chroma = self.array(f"{group}/luma"), self.array(f"{group}/chroma")
-            a = luma.attrs
-            rgb = rgb_from_planes(
-                np.asarray(luma[n]),
-                np.asarray(chroma[n]),
-                subsampling=str(a["subsampling"]),
-                matrix=str(a["matrix"]),
-                range=str(a["range"]),
-                bits=int(cast(int, a["bits"])),
-                dtype=dtype if plain else "float32",
-            )
-        else:
-            rgb = _as_dtype(_as_float(np.asarray(self.array(f"{group}/rgb")[n])), dtype if plain else "float32")
-        return rgb if plain else _as_dtype(display_from_codes(rgb, transfer, exposure), dtype)
-
-    def _correct(self, camera: str, picture: Array, linear: bool) -> Array:
-        if not self.has("rig/color_affine"):
-            raise CalibrationError(f"{self.url}: no colour calibration", hint="read with corrected=False")
-        affine = self.read("rig/color_affine")[self._camera_index(camera)]
-        light = linear_from_srgb(picture) @ affine[:, :3].T + affine[:, 3]
-        return light.astype(np.float32) if linear else display_from_codes(light.astype(np.float32), "linear", 0.0)
-
-    def _need_present(self, camera: str, kind: Kind, n: int) -> None:
+    def _pictures(self, camera: str, kind: Kind, n: int) -> pictures.PictureGroup:
+        """The pictures of a camera and kind, once the n-th is known to have been recorded."""
         if not self.is_present(camera, kind, n):
             frame = int(self.frames(kind)[n])
             raise FrameAbsentError(f"{self.url}: camera {camera} did not record rig frame {frame} ({kind} {n})")
+        transfer, exposure_ev = str(self.attrs.get("transfer", "srgb")), float(self.attrs.get("exposure_ev", 0.0))
+        return pictures.PictureGroup(self, f"cameras/{camera}/{kind}", transfer, exposure_ev)
+
+    def _stored_index(self, kind: PairKind, pair: int) -> int:
+        n = int(getattr(self.pairs, kind)[pair])
+        if n < 0:
+            raise FrameAbsentError(f"{self.url}: pair {pair} has no {kind} picture (the take ends before)")
+        return n
+
+    def _colour_affine(self, camera: str) -> Array:
+        if not self.has("rig/color_affine"):
+            raise CalibrationError(f"{self.url}: no colour calibration", hint="read with corrected=False")
+        return np.asarray(self.read("rig/color_affine")[self._camera_index(camera)])
 
     def _camera_index(self, camera: str) -> int:
         try:
@@ -273,74 +264,12 @@ class Session:
         except ValueError as error:
             raise UsageError(f"{self.url}: no camera {camera}", hint=f"cameras: {', '.join(self.cameras)}") from error
 
-    # arrays
-
-    @property
-    def shard_frames(self) -> int:
-        """Pictures (or pairs) in one shard."""
-        return schema.SHARD_FRAMES
-
-    def shards(self, length: int) -> list[tuple[int, int]]:
-        """Half-open shard ranges along an axis of ``length``."""
-        return [(start, min(start + self.shard_frames, length)) for start in range(0, length, self.shard_frames)]
-
-    def has(self, path: str) -> bool:
-        """Whether an array or group is at ``path``."""
-        return path in self._arrays or path in self.root
-
-    def array(self, path: str) -> zarr.Array[Any]:
-        """The Zarr array at ``path``.
-
-        Raises:
-            StoreError: Not there.
-        """
-        if path not in self._arrays:
-            found = self.root.get(path)
-            if not isinstance(found, zarr.Array):
-                raise StoreError(f"{self.url}: no array {path}", hint=f"litdome status {self.url}")
-            self._arrays[path] = found
-        return self._arrays[path]
-
-    def read(self, path: str) -> Array:
-        """A whole array."""
-        return np.asarray(self.array(path)[...])
-
-    def create(
-        self,
-        path: str,
-        shape: tuple[int, ...],
-        dtype: npt.DTypeLike,
-        dims: tuple[str, ...],
-        *,
-        shard: int | None = schema.SHARD_FRAMES,
-        chunk: tuple[int, ...] | None = None,
-        unit: str = "",
-        description: str = "",
-        fill: float = 0,
-        attrs: Mapping[str, Any] | None = None,
-    ) -> zarr.Array[Any]:
-        """Make an array, or keep the one that is there when it is the same; ``shard`` counts along axis 0."""
-        self._need_writable()
-        described = {"unit": unit, "description": description, **(attrs or {})}
-        array = schema.make_array(
-            self.root, path, shape, dtype, dims, shard=shard, chunk=chunk, fill=fill, attrs=described
-        )
-        self._arrays[path] = array
-        return array
+    # what is written, and by whom
 
     def write(self, path: str, start: int, values: Array) -> None:
-        """Write whole shards of an array along axis 0.
-
-        Raises:
-            StoreError: The range is not shard-aligned, so two workers could meet in one file.
-        """
-        self._need_writable()
-        array = self.array(path)
-        depth = (array.shards or array.chunks)[0]
-        stop = start + len(values)
-        if start % depth or (stop % depth and stop != array.shape[0]):
-            raise StoreError(f"{self.url}: write to {path}[{start}:{stop}] is not aligned to shards of {depth}")
-        array[start:stop] = values
+        super().write(path, start, values)
+        if self.array(path).shards is None:
+            self._forget_small()
 
     def write_small(
         self,
@@ -352,29 +281,12 @@ class Session:
         description: str = "",
         attrs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Make a small array in one chunk and write it."""
-        values = np.asarray(values)
-        shape = values.shape
-        self.create(
-            path, shape, values.dtype, dims, shard=None, chunk=shape, unit=unit, description=description, attrs=attrs
-        )
-        if values.size:
-            self.array(path)[...] = values
-        for name in ("cameras", "schedule", "pairs", "_present"):
+        super().write_small(path, values, dims, unit=unit, description=description, attrs=attrs)
+        self._forget_small()
+
+    def _forget_small(self) -> None:
+        for name in REMEMBERED:
             self.__dict__.pop(name, None)
-
-    def set_attrs(self, path: str, **attrs: Any) -> None:
-        """Add attributes to the array or group at ``path`` ('' is the session itself)."""
-        self._need_writable()
-        target = self.root if not path else cast("zarr.Array[Any]", self.root[path])
-        target.attrs.update(attrs)
-        self._arrays.pop(path, None)
-
-    def _need_writable(self) -> None:
-        if not self.writable:
-            raise StoreError(f"{self.url}: opened for reading only")
-
-    # records
 
     def record(self, stage: str) -> StageRecord | None:
         """How a stage was last run, or None."""
@@ -391,7 +303,8 @@ class Session:
     def write_record(self, record: StageRecord) -> None:
         """Store how a stage is being run."""
         self._need_writable()
-        self.root.require_group(f"steps/{record.stage}").attrs.update(record.as_attrs())
+        with refusals(f"{self.url}: steps/{record.stage}"):
+            self.root.require_group(f"steps/{record.stage}").attrs.update(record.as_attrs())
 
     def done(self, stage: str) -> npt.NDArray[np.bool_]:
         """Which units of a stage are done, shape (unit,)."""
@@ -399,18 +312,5 @@ class Session:
         return self.read(path) if self.has(path) else np.zeros(0, bool)
 
 
-def _as_float(codes: Array) -> npt.NDArray[np.float32]:
-    if np.issubdtype(codes.dtype, np.floating):
-        return codes.astype(np.float32)
-    return codes.astype(np.float32) / np.float32(np.iinfo(codes.dtype).max)
-
-
-def _as_dtype(picture: Array, dtype: str) -> Array:
-    if picture.dtype == np.dtype(dtype):
-        return picture
-    if dtype == "float32":
-        return _as_float(picture)
-    if np.issubdtype(picture.dtype, np.floating):
-        top = np.iinfo(np.dtype(dtype)).max
-        return np.asarray(np.clip(picture, 0, 1) * top + 0.5).astype(dtype)
-    return (picture >> 8).astype(np.uint8) if dtype == "uint8" else picture.astype(np.uint16) * 257
+def _reopened(url: str, writable: bool) -> Session:
+    return Session.open(url, writable=writable)

@@ -1,0 +1,157 @@
+"""Where a store lies: any fsspec URL; files that appear whole or not at all; what a disk says when it refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import RawIOBase
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import fsspec
+
+from litdome.errors import StoreError
+
+FileSystem: TypeAlias = fsspec.AbstractFileSystem
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
+
+
+def open_files(url: str) -> tuple[FileSystem, str]:
+    """The file system that ``url`` lies on, and its path there; listings are never remembered."""
+    with refusals(url):
+        files, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    return files, path.rstrip("/")
+
+
+def is_local(files: FileSystem) -> bool:
+    """Whether paths of ``files`` are paths of this machine."""
+    return "file" in ((files.protocol,) if isinstance(files.protocol, str) else files.protocol)
+
+
+def free_bytes(path: str | Path) -> int:
+    """Bytes free on the disk that a local ``path`` lies on, or will."""
+    folder = Path(path).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+@contextmanager
+def refusals(where: str, needed: int = 0) -> Iterator[None]:
+    """Turn what the system says inside into a `StoreError` that names ``where``.
+
+    Args:
+        where: Path or URL being read or written.
+        needed: Bytes that the file may take, for a full disk.
+
+    Raises:
+        StoreError: Disk full, read-only, gone, or unreachable.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        message, hint = _in_words(where, needed, error)
+        raise StoreError(message, hint=hint) from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("botocore", "aiobotocore"):  # S3's errors are no OSErrors
+            raise
+        raise StoreError(f"{where}: {error}", hint="check the address, the credentials and the network") from error
+
+
+@contextmanager
+def staged_file(files: FileSystem, path: str, *, needed: int = 0) -> Iterator[RawIOBase]:
+    """A binary file to write; leaving the block makes it ``path`` at once, leaving by exception leaves nothing.
+
+    Local: written beside ``path`` under a name that readers pass over, fsynced and renamed; what a killed writer
+    left there goes first. Elsewhere: spooled to a local temporary file and put in one piece.
+
+    Args:
+        files, path: Where the file appears.
+        needed: Bytes it may take, for the error of a full disk.
+
+    Raises:
+        StoreError: As `refusals`.
+    """
+    if is_local(files):
+        with _beside(Path(path), needed) as stream:
+            yield stream
+        return
+    with tempfile.NamedTemporaryFile(buffering=0) as spool:
+        yield cast(RawIOBase, spool.file)
+        with refusals(path, needed):
+            files.put_file(spool.name, path)
+
+
+def write_all(stream: RawIOBase, payload: bytes | memoryview, where: str, needed: int = 0) -> None:
+    """Write every byte of ``payload``.
+
+    Raises:
+        StoreError: As `refusals`.
+    """
+    left = memoryview(payload)
+    with refusals(where, needed):
+        while left:
+            left = left[stream.write(left) or 0 :]
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _beside(target: Path, needed: int) -> Iterator[RawIOBase]:
+    with refusals(str(target), needed):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(target)
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+        stream = temporary.open("xb", buffering=0)
+    try:
+        with stream:
+            with contextlib.suppress(OSError):  # a file system without locks keeps what killed writers leave
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield stream
+            with refusals(str(target), needed):
+                os.fsync(stream.fileno())
+                temporary.replace(target)
+                sync_folder(target.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _remove_stale(target: Path) -> None:
+    """Remove what killed writers of ``target`` left: their locks died with them."""
+    for path in target.parent.glob(f".{target.name}.*.partial"):
+        with contextlib.suppress(OSError), path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def _in_words(where: str, needed: int, error: OSError) -> tuple[str, str]:
+    again = "then run the same command again"
+    if error.errno in FULL:
+        free = f"{free_bytes(where):,} bytes free" if where.startswith("/") else "no room"
+        wanted = f", up to {needed:,} needed" if needed else ""
+        return f"{where}: the disk is full ({error.strerror}): {free}{wanted}", f"free space, {again}"
+    if error.errno in REFUSED or isinstance(error, PermissionError):
+        return f"{where}: cannot be written or read ({error.strerror or error})", f"check its permissions, {again}"
+    if error.errno in GONE or isinstance(error, FileNotFoundError):
+        return f"{where}: is gone ({error.strerror or error})", f"is the disk still connected? {again}"
+    return f"{where}: {error.strerror or error}", f"check the disk or the network, {again}"
