@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import asdict, replace
 from functools import cache
@@ -60,10 +61,12 @@ def _write_schedule(session: Session) -> None:
     session.write_small("schedule/kind", kind, ("frame",))
     entries = {"entries": [asdict(entry) for entry in ENTRIES], "source": "lights.csv"}
     session.write_small("schedule/hdri", hdri, ("frame",), attrs=entries)
+    time_ns = np.arange(len(KINDS)) * 40_000_000
+    session.write_small("schedule/time_ns", time_ns, ("frame",), unit="ns")
     session.write_small("schedule/present", present, ("camera", "frame"))
     for stored, word in (("flat", "flat"), ("relit", "hdri"), ("dark", "dark")):
         session.write_small(f"frames/{stored}", frames_of_kind(schedule, word), (stored,))
-    for name, values in vars(make_pairs(schedule, np.arange(len(KINDS)) * 40_000_000)).items():
+    for name, values in vars(make_pairs(schedule, time_ns)).items():
         session.write_small(f"pairs/{name}", values, ("pair",))
     for n, entry in enumerate(ENTRIES):
         session.write_small(f"hdris/{entry.entry}", np.full((8, 16, 3), 1.0 + n, np.float32), ("v", "u", "channel"))
@@ -107,10 +110,18 @@ def test_headline_names_the_take_and_counts_frames_without_a_pair(session: Sessi
 
 def test_status_json_is_the_contract(session: Session) -> None:
     found = session_status(session).as_json()
-    assert list(found) == ["schema", "stages", "cameras"] and found["schema"] == 1
+    assert set(found) == {"schema", "headline", "verdict", "stages", "cameras", "pictures", "losses"}
+    assert found["schema"] == 1
     assert [stage["name"] for stage in found["stages"]] == list(ORDER)
     assert {tuple(stage) for stage in found["stages"]} == {("name", "state", "done", "total", "next_command")}
     assert found["cameras"] == [{"id": "c00", "absent": []}, {"id": "c01", "absent": [3]}]
+    assert [(row["id"], row["absent"], row["recorded"]) for row in found["pictures"]] == [("c00", 0, 8), ("c01", 1, 7)]
+    assert found["pictures"][0]["exposure_stops"] is None  # this take has no looks
+    assert found["verdict"]["word"] == "bad" and found["verdict"]["findings"][0]["camera"] == "c01"
+    text = "c01 lost 1 frame at 00:00:00.120; pair 1 absent"
+    place = {"camera": "c01", "start": 3, "stop": 4, "pairs": ((1, 2),)}
+    assert found["losses"] == [{**place, "time_ns": 120_000_000, "time": "00:00:00.120", "text": text}]
+    json.dumps(found, allow_nan=False)
 
 
 def test_missing_stages_name_their_commands_in_the_order_to_type_them(session: Session) -> None:
@@ -159,7 +170,7 @@ def test_an_unfinished_stage_is_partial_and_counts_its_units(session: Session) -
 
 def test_a_camera_still_to_be_decoded_lacks_nothing_yet(tmp_path: Path) -> None:
     found = session_status(make_session(tmp_path / "half.zarr", decoded=(True, False)))
-    assert found.absent == {"c00": [], "c01": []}
+    assert found.absent == {"c00": (), "c01": ()}
     assert found.stages[0].state == "partial"
     assert found.stages[0].next_command == f"litdome ingest /stage/take07 {tmp_path / 'half.zarr'}"
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import getpass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from litdome.cli.console import json_option, print_json, print_table
 from litdome.errors import UsageError
+
+if TYPE_CHECKING:
+    from litdome.report.status import CameraLine, SessionStatus
+
+SHOWN_LOSSES = 20
 
 
 @click.command()
@@ -17,7 +23,7 @@ from litdome.errors import UsageError
 @json_option
 @click.pass_context
 def status(context: click.Context, session: str, check: bool, as_json: bool) -> int:
-    """What is done, what is missing, and the next command to type.
+    """Whether the take is good, what is done, what is missing, and the next command to type.
 
     Example: litdome status take01.zarr
     """
@@ -28,16 +34,45 @@ def status(context: click.Context, session: str, check: bool, as_json: bool) -> 
     if as_json:
         print_json(found.as_json())
     else:
-        click.echo(found.headline)
-        print_table(
-            ["stage", "state", "done", "total", "next"],
-            [[s.name, s.state, s.done, s.total, s.next_command or ""] for s in found.stages],
-        )
-        for id, absent in found.absent.items():
-            if absent:
-                noun = "frame" if len(absent) == 1 else "frames"
-                click.echo(f"camera {id}: {len(absent)} {noun} absent: {_shorten(absent)}")
+        _print_status(found)
     return 1 if check and not found.complete else 0
+
+
+def _print_status(found: SessionStatus) -> None:
+    click.echo(found.verdict.headline)
+    click.echo(found.headline)
+    for finding in found.verdict.findings:
+        click.echo(f"  {finding.severity:<4}  {finding.topic:<8}  {finding.text}")
+    if found.verdict.unmeasured:
+        click.echo(f"  not measured: {', '.join(found.verdict.unmeasured)}")
+    click.echo()
+    print_table(
+        ["camera", "frames", "absent", "exposure", "clipped", "focus", "noise", "light"],
+        [_camera_cells(camera) for camera in found.cameras],
+    )
+    click.echo()
+    print_table(
+        ["stage", "state", "done", "total", "next"],
+        [[s.name, s.state, s.done, s.total, s.next_command or ""] for s in found.stages],
+    )
+    told = {finding.text for finding in found.verdict.findings}
+    losses = [text for loss in found.losses if (text := str(loss)) not in told]
+    if losses:
+        click.echo()
+        click.echo("\n".join(losses[:SHOWN_LOSSES]))
+    if len(losses) > SHOWN_LOSSES:
+        click.echo(f"and {len(losses) - SHOWN_LOSSES:,} gaps more; --json lists all")
+
+
+def _camera_cells(camera: CameraLine) -> list[object]:
+    """Exposure in stops, clipped in percent, focus in percent of its beginning, noise in codes."""
+    numbers = (
+        "-" if camera.exposure_stops is None else f"{camera.exposure_stops:+.1f}",
+        "-" if camera.clipped is None else f"{100 * camera.clipped:.1f} %",
+        "-" if camera.focus is None else f"{100 * camera.focus:.0f} %",
+        "-" if camera.noise is None else f"{camera.noise:.1f}",
+    )
+    return [camera.id, camera.recorded, len(camera.absent), *numbers, camera.light]
 
 
 @click.command()
@@ -110,11 +145,6 @@ def report(source: Path, output: Path | None) -> None:
     from litdome.report.page import write_report
 
     click.echo(str(write_report(source, output)))
-
-
-def _shorten(frames: list[int]) -> str:
-    shown = ", ".join(map(str, frames[:8]))
-    return shown + (", ..." if len(frames) > 8 else "")
 
 
 COMMANDS = [status, pairs, decide, report]

@@ -1,4 +1,4 @@
-"""Where a session stands: its stages with the next command to type, its absent frames, its pairs with their scores."""
+"""Where a session stands: the verdict, its cameras, its stages with the next command to type, its pairs with scores."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ import numpy.typing as npt
 
 from litdome.lighting import KIND_CODES
 from litdome.pipeline import ORDER, State, processing_stages, stage_status
+from litdome.report.evidence import Evidence, gather
+from litdome.report.losses import Loss, clock_time, lost_frames
+from litdome.report.verdict import Verdict, judge_take
 from litdome.store.decisions import Decision, effective_keep, read_decisions
 from litdome.store.session import Session
 
 BoolArray = npt.NDArray[np.bool_]
+LIGHT_FAULTS = {"mixed_light": "mixed", "duplicates": "repeated"}  # what ingest calls them, in the words of a table
 SCORES = ("shift_px", "shift_p95_px", "reliability", "sharpness", "clipped", "flicker")
 
 
@@ -33,18 +37,49 @@ class StageLine:
 
 
 @dataclass(frozen=True)
+class CameraLine:
+    """One camera: rig frames it recorded and lacks, and what its pictures are like (None: not measured).
+
+    Attributes:
+        exposure_stops: Against the median camera.
+        clipped: Share of pixels at white in flat-lit pictures.
+        focus: Sharpness against its first frames.
+        noise: 8-bit codes.
+        light: What is wrong with its lighting, in words; empty where nothing is.
+    """
+
+    id: str
+    recorded: int
+    absent: tuple[int, ...]
+    exposure_stops: float | None
+    clipped: float | None
+    focus: float | None
+    noise: float | None
+    light: str
+
+
+@dataclass(frozen=True)
 class SessionStatus:
     """Where a session stands.
 
     Attributes:
         headline: The take in one line.
+        verdict: Whether it is good.
         stages: In running order.
-        absent: Rig frames that each camera did not record, by camera.
+        cameras: In the order of the rig.
+        losses: Every gap of every camera.
     """
 
     headline: str
+    verdict: Verdict
     stages: tuple[StageLine, ...]
-    absent: dict[str, list[int]]
+    cameras: tuple[CameraLine, ...]
+    losses: tuple[Loss, ...]
+
+    @property
+    def absent(self) -> dict[str, tuple[int, ...]]:
+        """Rig frames that each camera did not record, by camera."""
+        return {camera.id: camera.absent for camera in self.cameras}
 
     @property
     def complete(self) -> bool:
@@ -60,14 +95,51 @@ class SessionStatus:
         """What ``litdome status --json`` prints."""
         return {
             "schema": 1,
+            "headline": self.headline,
+            "verdict": {"word": self.verdict.word, "headline": self.verdict.headline, **asdict(self.verdict)},
             "stages": [asdict(line) for line in self.stages],
-            "cameras": [{"id": id, "absent": absent} for id, absent in self.absent.items()],
+            "cameras": [{"id": camera.id, "absent": list(camera.absent)} for camera in self.cameras],
+            "pictures": [{**asdict(camera), "absent": len(camera.absent)} for camera in self.cameras],
+            "losses": [{**asdict(loss), "time": clock_time(loss.time_ns), "text": str(loss)} for loss in self.losses],
         }
 
 
 def session_status(session: Session) -> SessionStatus:
-    """Measure a session against the settings that its stages ran with."""
-    return SessionStatus(_headline(session), _stage_lines(session), _absent_frames(session))
+    """Measure a session against the settings that its stages ran with; no picture is read."""
+    evidence = gather(session)
+    return SessionStatus(
+        headline=_headline(session),
+        verdict=judge_take(evidence),
+        stages=_stage_lines(session),
+        cameras=_camera_lines(session, evidence),
+        losses=evidence.losses,
+    )
+
+
+def _camera_lines(session: Session, evidence: Evidence) -> tuple[CameraLine, ...]:
+    if not session.has("schedule/present"):
+        return ()
+    recorded, lost = session.read("schedule/present").sum(axis=1), lost_frames(session)
+    measured = {name: evidence.measured(name) for name in ("exposure_stops", "clipped", "focus", "noise")}
+    return tuple(
+        CameraLine(
+            id=id,
+            recorded=int(recorded[row]),
+            absent=tuple(np.flatnonzero(lost[row]).tolist()),
+            **{name: values.get(id) for name, values in measured.items()},
+            light=_light_words(evidence, id),
+        )
+        for row, id in enumerate(evidence.cameras)
+    )
+
+
+def _light_words(evidence: Evidence, id: str) -> str:
+    """``2 frames late, 3 mixed, 1 repeated``."""
+    light = evidence.summary.get("light") or {}
+    offset = (light.get("offsets") or {}).get(id, 0)
+    way = f"{plural(abs(offset), 'frame')} {'late' if offset > 0 else 'early'}" if offset else ""
+    counts = {word: len((light.get(key) or {}).get(id, ())) for key, word in LIGHT_FAULTS.items()}
+    return ", ".join(filter(None, [way, *(f"{count} {word}" for word, count in counts.items() if count)]))
 
 
 def _stage_lines(session: Session) -> tuple[StageLine, ...]:
@@ -120,14 +192,6 @@ def relit_without_pair(session: Session) -> int:
     return int((session.schedule.kind == KIND_CODES["hdri"]).sum()) - len(session.pairs)
 
 
-def _absent_frames(session: Session) -> dict[str, list[int]]:
-    if not session.has("schedule/present"):
-        return {}
-    present, decoded = session.read("schedule/present"), session.done("ingest")
-    rows = zip(session.cameras, present, decoded, strict=False)  # a camera still to be decoded lacks nothing yet
-    return {id: [int(frame) for frame in np.flatnonzero(~row)] if done else [] for id, row, done in rows}
-
-
 @dataclass(frozen=True, eq=False)
 class PairQuality:
     """Scores of every camera and pair, all arrays of shape (camera, pair).
@@ -149,9 +213,8 @@ class PairQuality:
 
 def pair_quality(session: Session) -> PairQuality:
     """Read the scores of a session; before ``align`` has finished there is only absent or not."""
-    pairs = range(len(session.pairs))
-    both = np.array([[session.has_pair(id, pair) for pair in pairs] for id in session.cameras], bool)
-    both = both.reshape(len(session.cameras), len(pairs))
+    present = session.read("schedule/present").astype(bool)
+    both = present[:, session.pairs.flat_frame] & present[:, session.pairs.relit_frame]
     record = session.record("align")
     if record is not None and record.finished:
         automatic, reason = session.read("quality/keep").astype(bool), session.read("quality/reason")
