@@ -156,7 +156,8 @@ def dask(*arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
-def test_a_lost_scheduler_is_an_error_that_says_how_to_go_on(tmp_path: Path) -> None:
+def test_a_lost_scheduler_is_an_error_that_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("litdome.cluster.CONNECT_S", 2.0)
     address = tmp_path / "scheduler.json"
     common = ["--scheduler-file", str(address), "--no-dashboard"]
     scheduler = dask("scheduler", *common, "--port", "0")

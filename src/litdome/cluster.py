@@ -261,6 +261,7 @@ def connect(scheduler: str) -> Iterator[Cluster]:
     Raises:
         ClusterError: Nobody answers there.
     """
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost scheduler is an error of ours
     try:
         client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
