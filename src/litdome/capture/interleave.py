@@ -1,60 +1,241 @@
-"""Which rig frame a decoded picture is, and which frames are flat when nobody wrote it down."""
+"""Which frames are flat, found by looking: they come at a fixed beat and look alike; what lies between does not."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from litdome.capture.recording import CameraSource
+from litdome.capture.clock import RigClock as RigClock
+from litdome.capture.clock import Trust as Trust
+from litdome.capture.clock import make_clock as make_clock
+from litdome.capture.clock import read_timestamps as read_timestamps
 from litdome.errors import InputError
 from litdome.lighting import KIND_CODES
 
-TimesArray = npt.NDArray[np.int64]
-Trust = Literal["timestamps", "offset"]
-NO_TIME = np.iinfo(np.int64).min
-MAX_CONTRADICTION_FRAMES = 0.5
+FloatArray = npt.NDArray[np.floating[Any]]
+LONGEST_PERIOD = 32
+MIN_FLATS = 3  # a beat shows at three flat frames, not before
+SEARCHED_FRAMES, SEARCHED_CAMERAS = 1000, 8  # enough to find the beat; every frame is then followed
+WINDOW_PERIODS = 6  # a lost frame spoils one window of the search
+SPREADS = np.geomspace(0.002, 0.1, 9)  # typical distance between successive flat frames: noise and motion
+APART = 3.0  # other light differs from the flat frame before it by so many spreads at least
+SURPRISE = 0.02  # share of frames that do anything
+SCALES = np.log(1e5)  # distances lie between 1e-5 and 1
 MIN_CONTRAST = 4.0  # relit against flat frames differ at least so much more than flat frames among themselves
 MIN_LEAD = 2.0  # the best phase against the runner-up
-LONGEST_PERIOD = 32
+TEMPER = 3.0  # neighbouring frames tell the same thing again
+JUMP = 1e-3  # chance of losing or repeating frames at any one frame
+CLEAR = 0.9  # confidence that needs no second look
+ENOUGH_EVIDENCE = 0.5  # of what flat frames can tell at best
+LEVEL_FLOOR = 0.01  # of white: two dark pictures are alike
 
 
-@dataclass(frozen=True)
-class RigClock:
-    """Maps decoded pictures to rig frames.
+@dataclass(frozen=True, eq=False)
+class Interleave:
+    """The beat of a take.
 
     Attributes:
-        t0_ns: Time of rig frame 0.
-        fps: Rig frames per second.
-        starts: Rig frame of each camera's decoded picture 0, for cameras without time stamps or with trusted offsets.
-        times: Time of each decoded picture by camera, shape (decoded,), ns; `NO_TIME` where none is listed.
+        period: Frames from flat to flat.
+        phase: Place of frame 0 within the beat is -phase: the flat frames before any jump are phase, phase + period...
+        confidence: 0..1, that the flat frames are these and not others.
+        place: Shape (frame,), int16: frames since the last flat one of the beat.
+        flat: Shape (frame,), bool: the flat frames, those out of the beat too.
+        spread: Typical distance between successive flat frames.
+        jumps: (frame, count): from this frame on the beat is ahead by count frames; below 0: behind.
     """
 
-    t0_ns: int
-    fps: float
-    starts: Mapping[str, int]
-    times: Mapping[str, TimesArray]
+    period: int
+    phase: int
+    confidence: float
+    place: npt.NDArray[np.int16]
+    flat: npt.NDArray[np.bool_]
+    spread: float
+    jumps: tuple[tuple[int, int], ...]
 
-    def rig_frame(self, camera: str, decoded: int) -> int | None:
-        """Rig frame of a camera's n-th decoded picture; None where time stamps exist but not for this picture."""
-        if camera not in self.times:
-            return decoded + self.starts.get(camera, 0)
-        times = self.times[camera]
-        if decoded >= len(times) or times[decoded] == NO_TIME:
-            return None
-        if camera in self.starts:
-            first = int(times[times != NO_TIME][0])
-            return self.starts[camera] + _round_frames(int(times[decoded]) - first, self.fps)
-        return _round_frames(int(times[decoded]) - self.t0_ns, self.fps)
 
-    def frame_times(self, frames: int) -> TimesArray:
-        """Nominal time of rig frames 0.., shape (frame,), ns."""
-        return self.t0_ns + np.round(np.arange(frames) * 1e9 / self.fps).astype(np.int64)
+def block_levels(grid: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
+    """Mean levels over 2x2 blocks of looks' grids, shape (..., 24, 8) to (..., 48), float32, 0 and above."""
+    rows, columns = grid.shape[-2] // 2, grid.shape[-1] // 2
+    wide = grid.astype(np.float32).reshape(*grid.shape[:-2], rows, 2, columns, 2)
+    return np.asarray(np.maximum(wide.mean(axis=(-3, -1)), 0).reshape(*grid.shape[:-2], rows * columns))
+
+
+def light_distance(levels: npt.NDArray[np.float32], lag: int) -> npt.NDArray[np.float32]:
+    """How much each frame differs from the one ``lag`` frames before it.
+
+    Args:
+        levels: Shape (..., frame, block), NaN where a frame is absent.
+        lag: Frames.
+
+    Returns:
+        Shape (..., frame), 0 alike to 1; NaN for the first ``lag`` frames and where one of the two is absent.
+
+    Source: the Bray-Curtis dissimilarity; blocks without light do not count.
+    """
+    now, before = levels[..., lag:, :], levels[..., : levels.shape[-2] - lag, :]
+    floor = np.float32(LEVEL_FLOOR * levels.shape[-1])
+    apart = np.abs(now - before).sum(axis=-1) / ((now + before).sum(axis=-1) + floor)
+    lead = np.full((*levels.shape[:-2], min(lag, levels.shape[-2])), np.nan, np.float32)
+    return np.concatenate([lead, apart], axis=-1)
+
+
+def find_interleave(levels: npt.NDArray[np.float32]) -> Interleave | None:
+    """Find the beat of a take, follow it through lost frames, and say how sure that is.
+
+    Args:
+        levels: As `block_levels` gives, shape (camera, frame, block); the cameras in step with each other.
+
+    Returns:
+        None where no frame comes again at a beat: constant light, or light without order.
+    """
+    in_place = _find_beat(levels)
+    if in_place is not None and in_place.confidence >= CLEAR:
+        return in_place
+    # sorted, the blocks tell the light wherever the subject went between two flat frames
+    sorted_ = _find_beat(np.sort(levels, axis=-1))
+    return max((f for f in (in_place, sorted_) if f), key=lambda found: found.confidence, default=None)
+
+
+def _find_beat(levels: npt.NDArray[np.float32]) -> Interleave | None:
+    found = _find_period(levels)
+    if found is None:
+        return None
+    period, spread = found
+    lags = [_over_cameras(light_distance(levels, lag)) for lag in range(1, period + 1)]
+    _, place = _follow(_evidence(lags, period, spread) / TEMPER)
+    spread = _measured_spread(lags[-1][place == 0], spread)
+    evidence = _evidence(lags, period, spread)
+    chances, place = _follow(evidence / TEMPER)
+    beats = np.flatnonzero(place == 0)
+    if not len(beats):
+        return None
+    told = float(evidence[np.arange(len(place)), place].sum()) / (len(beats) * _best_gain())
+    sure = 2 * np.abs(chances[:, 0] - 0.5).mean() if period == 2 else chances[beats, 0].mean()
+    confidence = float(sure * np.clip(told / ENOUGH_EVIDENCE, 0, 1))
+    flat = _flat_frames(levels, beats, spread)
+    phase = int(-place[0] % period)
+    return Interleave(period, phase, confidence, place.astype(np.int16), flat, spread, _jumps(place, period))
+
+
+def _measured_spread(distance: FloatArray, searched: float) -> float:
+    """Scale of the exponential distribution with the median of these distances, near the one searched."""
+    known = distance[np.isfinite(distance)]
+    measured = float(np.median(known)) / np.log(2) if len(known) else searched
+    return float(np.clip(measured, searched / 3, searched * 1.5))
+
+
+def _flat_frames(levels: npt.NDArray[np.float32], beats: npt.NDArray[np.intp], spread: float) -> npt.NDArray[np.bool_]:
+    """Frames that look like the flat ones next to them, whether on the beat or not, shape (frame,)."""
+    frames = np.arange(levels.shape[1])
+    after = np.searchsorted(beats, frames, side="right")
+    nearest = np.full(levels.shape[1], np.inf)
+    for other in (
+        beats[np.clip(np.searchsorted(beats, frames) - 1, 0, None)],
+        beats[np.clip(after, None, len(beats) - 1)],
+    ):
+        pairs = np.stack([levels, levels[:, other]], axis=2)
+        apart = _over_cameras(light_distance(pairs, 1)[..., 1])
+        nearest = np.fmin(nearest, np.where(other == frames, np.inf, apart))
+    on_beat = np.isin(frames, beats)
+    return np.where(on_beat, ~(nearest > 2 * APART * spread) | ~np.isfinite(nearest), nearest < APART * spread / 2)
+
+
+def _best_gain() -> float:
+    return float(np.log((1 - SURPRISE) * np.exp(-1) * SCALES + SURPRISE))
+
+
+def _like_flat(distance: FloatArray, spread: float) -> FloatArray:
+    """Log evidence that two frames are both flat, against a distance of any size; NaN stays."""
+    ratio = np.maximum(distance / spread, 1)
+    return np.asarray(np.log((1 - SURPRISE) * ratio * np.exp(-ratio) * SCALES + SURPRISE))
+
+
+def _unlike_flat(distance: FloatArray, spread: float) -> FloatArray:
+    """Log evidence that a frame is lit otherwise than the flat one before it; at most 0."""
+    ratio = np.maximum(distance / spread, 1e-3) / APART
+    share = 1 / (1 + ratio**-6)
+    return np.asarray(np.log((1 - SURPRISE) * share + SURPRISE))
+
+
+def _over_cameras(distance: FloatArray) -> FloatArray:
+    """Median over the cameras that have both frames, shape (camera, frame) to (frame,); NaN where none has."""
+    seen = np.isfinite(distance).any(axis=0)
+    out = np.full(distance.shape[1], np.nan, np.float32)
+    out[seen] = np.nanmedian(distance[:, seen], axis=0)
+    return out
+
+
+def _evidence(lags: list[FloatArray], period: int, spread: float) -> FloatArray:
+    """Log evidence for each place in the beat, shape (..., frame, place); 0 where nothing can be compared."""
+    flat = _like_flat(lags[period - 1], spread)
+    others = [_unlike_flat(lags[place - 1], spread) for place in range(1, period)]
+    return np.nan_to_num(np.stack([flat, *others], axis=-1))
+
+
+def _find_period(levels: npt.NDArray[np.float32]) -> tuple[int, float] | None:
+    """(period, spread) that explain most, each camera and each stretch with its own phase; None where nothing does."""
+    few = levels[:: -(-len(levels) // SEARCHED_CAMERAS), :SEARCHED_FRAMES]
+    longest = min(LONGEST_PERIOD, few.shape[1] // MIN_FLATS)
+    lags = [light_distance(few, lag) for lag in range(1, longest + 1)]
+    scores = {
+        (period, float(spread)): _score(_evidence(lags[:period], period, float(spread)))
+        for spread in SPREADS
+        for period in range(2, longest + 1)
+    }
+    best = max(scores, key=lambda candidate: scores[candidate], default=None)
+    return best if best is not None and scores[best] > 0 else None
+
+
+def _score(evidence: FloatArray) -> float:
+    """Evidence for a beat whatever its phase, shape (camera, frame, place), summed over stretches, mean of cameras."""
+    cameras, frames, period = evidence.shape
+    window = WINDOW_PERIODS * period
+    total = 0.0
+    for start in range(0, frames, window):
+        piece = evidence[:, start : start + window]
+        beats = piece.shape[1] // period
+        if not beats:
+            continue
+        piece = piece[:, : beats * period].reshape(cameras, beats, period, period).sum(axis=1)
+        offsets = np.arange(period)
+        by_phase = np.stack([piece[:, offsets, (offsets - phase) % period].sum(axis=1) for phase in offsets], axis=1)
+        top = by_phase.max(axis=1)
+        total += float((top + np.log(np.exp(by_phase - top[:, None]).mean(axis=1))).mean())
+    return total
+
+
+def _follow(evidence: FloatArray) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+    """Chances of each place at each frame, shape (frame, place), and the likeliest place; forward and backward."""
+    frames, period = evidence.shape
+    step = np.full((period, period), JUMP / period)
+    step[np.arange(period), (np.arange(period) + 1) % period] += 1 - JUMP
+    likely = np.exp(evidence - evidence.max(axis=1, keepdims=True))
+    ahead, behind = np.empty_like(likely), np.ones_like(likely)
+    state = np.full(period, 1 / period)
+    for frame in range(frames):
+        state = state * likely[frame]
+        state = state / state.sum()
+        ahead[frame] = state
+        state = state @ step
+    back = step.T
+    state = np.ones(period)
+    for frame in range(frames - 1, 0, -1):
+        state = (state * likely[frame]) @ back
+        state = state / state.sum()
+        behind[frame - 1] = state
+    chances = ahead * behind
+    chances /= chances.sum(axis=1, keepdims=True)
+    return chances, chances.argmax(axis=1)
+
+
+def _jumps(place: npt.NDArray[np.intp], period: int) -> tuple[tuple[int, int], ...]:
+    frames = np.flatnonzero((np.diff(place) - 1) % period) + 1
+    count = (place[frames] - place[frames - 1] - 1) % period
+    count = np.where(count > period // 2, count - period, count)
+    return tuple((int(frame), int(n)) for frame, n in zip(frames, count, strict=True))
 
 
 @dataclass(frozen=True)
@@ -72,93 +253,6 @@ class LightPhase:
     period: int
     phase: int
     confidence: float
-
-
-def _round_frames(time_ns: int, fps: float) -> int:
-    return int(np.floor(time_ns * fps / 1e9 + 0.5))
-
-
-def read_timestamps(file: Path) -> dict[str, TimesArray]:
-    """Read timestamps.csv (camera, frame, time_ns).
-
-    Returns:
-        By camera, the time of each decoded picture, shape (decoded,), ns; `NO_TIME` where none is listed.
-
-    Raises:
-        InputError: A column or number is wrong, a picture is listed twice, or time does not rise (names the line).
-    """
-    listed: dict[str, dict[int, int]] = {}
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        for row in reader:
-            where = f"{file} line {reader.line_num}"
-            try:
-                camera, frame, time_ns = row["camera"].strip(), int(row["frame"]), int(row["time_ns"])
-            except (KeyError, ValueError, AttributeError, TypeError) as error:
-                raise InputError(f"{where}: not camera,frame,time_ns ({error!r})") from error
-            if frame < 0 or frame in listed.setdefault(camera, {}):
-                raise InputError(f"{where}: camera {camera} frame {frame} is listed twice, or negative")
-            listed[camera][frame] = time_ns
-    return {camera: _times_array(file, camera, times) for camera, times in listed.items()}
-
-
-def _times_array(file: Path, camera: str, listed: dict[int, int]) -> TimesArray:
-    times = np.full(max(listed) + 1, NO_TIME, np.int64)
-    times[list(listed)] = list(listed.values())
-    known = np.flatnonzero(times != NO_TIME)
-    falls = np.flatnonzero(np.diff(times[known]) <= 0)
-    if len(falls):
-        frame = int(known[falls[0] + 1])
-        raise InputError(f"{file}: camera {camera} frame {frame}: its time does not rise", hint="check the clock")
-    return times
-
-
-def make_clock(
-    cameras: tuple[CameraSource, ...], fps: float, times: Mapping[str, TimesArray], trust: Trust | None = None
-) -> RigClock:
-    """Bring time stamps and frame offsets together.
-
-    Rig frame = round((time - t0) * fps), t0 = the smallest over cameras of (first time - frame_offset / fps); without
-    time stamps: decoded index + frame_offset.
-
-    Args:
-        cameras: With their offsets.
-        fps: Rig frames per second.
-        times: As `read_timestamps` gives.
-        trust: What wins where both are given and disagree. ``timestamps``: cameras with a non-zero offset have no say
-            in t0. ``offset``: a camera's first time counts as its offset; later times only tell drops.
-
-    Raises:
-        InputError: Both are given and differ by more than half a frame (names the camera), and ``trust`` is None.
-    """
-    offsets = {camera.id: camera.frame_offset or 0 for camera in cameras}
-    times = {id: times[id] for id in offsets if id in times}
-    if not times:
-        return RigClock(0, fps, offsets, {})
-    first = {id: int(found[found != NO_TIME][0]) for id, found in times.items()}
-    undisputed = [id for id in first if offsets[id] == 0] if trust == "timestamps" else []
-    starts = [first[id] - round(offsets[id] * 1e9 / fps) for id in undisputed or first]
-    t0 = min(starts)
-    untimed = {id: offset for id, offset in offsets.items() if id not in times}
-    if trust == "offset":
-        return RigClock(t0, fps, offsets, times)
-    if trust is None:
-        _need_agreement(cameras, {id: (time - t0) * fps / 1e9 for id, time in first.items()})
-    return RigClock(t0, fps, untimed, times)
-
-
-def _need_agreement(cameras: tuple[CameraSource, ...], starts: Mapping[str, float]) -> None:
-    any_offset = any(camera.frame_offset for camera in cameras)  # then the others' 0 is a statement, too
-    for camera in cameras:
-        if camera.id not in starts or (camera.frame_offset is None and not any_offset):
-            continue
-        seen, said = starts[camera.id], camera.frame_offset or 0
-        if abs(seen - said) > MAX_CONTRADICTION_FRAMES:
-            raise InputError(
-                f"camera {camera.id}: starts at rig frame {seen:.2f} by its time stamps, {said} by its frame_offset; "
-                f"they may differ by {MAX_CONTRADICTION_FRAMES} frames",
-                hint="--trust timestamps, or --trust offset",
-            )
 
 
 def find_light_phase(mean_luma: npt.NDArray[np.floating]) -> LightPhase:
