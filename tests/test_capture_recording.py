@@ -131,3 +131,169 @@ def test_a_real_stages_json_has_its_18_tracking_frames(real_walk: Path) -> None:
     assert len(found.schedule.kind) == 349 and len(flats) == 18 and flats[:4].tolist() == [0, 20, 41, 62]
     assert found.pattern[1] == 137 and (found.schedule.kind[found.pattern > 0] == 3).all()
     assert sorted(found.pattern[found.pattern > 0]) == list(range(1, 332))  # 331 LEDs, a permutation
+
+
+CAMERA = '[cameras.c00]\nsource = "cameras/c00.mp4"\n'
+
+
+@pytest.mark.parametrize(
+    ("toml", "says"),
+    [
+        ('[cameras.c00]\nsource = "../../etc/passwd"', "source of camera c00 '../../etc/passwd' leads out of"),
+        ('[cameras.c00]\nsource = "/etc/passwd"', "source of camera c00 '/etc/passwd' leads out of"),
+        ('[cameras.c00]\nsource = "cameras/../../../x.mp4"', "leads out of"),
+        (CAMERA + '[lights]\nschedule = "../lights.csv"', "lighting schedule '../lights.csv' leads out of"),
+        ('[cameras."a/b"]\nsource = "cameras/c00.mp4"', "camera name 'a/b'"),
+        ('[cameras.""]\nsource = "cameras/c00.mp4"', "camera name ''"),
+        ('[cameras."c\\n0"]\nsource = "cameras/c00.mp4"', r"camera name 'c\n0'"),
+        ('[cameras."zarr.json"]\nsource = "cameras/c00.mp4"', "camera name 'zarr.json'"),
+        (f'[cameras.{"c" * 101}]\nsource = "cameras/c00.mp4"', "100 characters"),
+        (CAMERA + '[cameras.C00]\nsource = "cameras/c01.mp4"', "camera names C00 and c00 differ only in case"),
+        (CAMERA + '[cameras.c01]\nsource = "cameras/../cameras/c00.mp4"', "cameras c00 and c01 are both"),
+        (f'[cameras.c00]\nsource = "{"d" * 300}"', "File name too long"),
+    ],
+)
+def test_a_path_or_name_that_tricks_is_refused_in_one_line(tmp_path: Path, toml: str, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_recording(take(tmp_path / "take", toml, ("cameras/c00.mp4", "cameras/c01.mp4")))
+    assert says in caught.value.message and caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("toml", "says"),
+    [
+        ("fps = inf", "fps = inf"),
+        ("fps = nan", "fps = nan"),
+        ("fps = 1e9", "less than or equal to 10000"),
+        ("fps = -25", "fps = -25"),
+        ("fps = true", "fps = True"),
+        ('fps = "25"', "fps = '25'"),
+        ("exposure_ev = inf", "exposure_ev"),
+        ('name = "take\\u0000"', "cannot be printed"),
+        ('name = "take\\n02"', "cannot be printed"),
+        ('name = "gnp.\\u202eekat"', "cannot be printed"),
+        ('subject = "../s03"', "slash"),
+        ('[cameras.c00]\nsource = "cameras/c00.mp4\\u0007"', "cannot be printed"),
+        (CAMERA + f"frame_offset = {10**30}", "frame_offset"),
+        (CAMERA + "frame_offset = true", "frame_offset"),
+        (CAMERA + "calibration_size = [0, 1920]", "calibration_size"),
+        (CAMERA + "exposure_ms = -1", "exposure_ms"),
+        (f"fps = {'9' * 5000}", "not valid TOML"),
+        ("a = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        (".".join("a" * 3000) + " = 1", "unknown key a"),
+        ("\ufeff\ufefffps = 25", "not valid TOML"),
+    ],
+)
+def test_an_absurd_value_is_refused_in_one_line(tmp_path: Path, toml: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_recording(take(tmp_path, toml))
+    message = caught.value.message
+    assert says in message and message.isprintable() and len(message) < 500 and caught.value.exit_code == 3
+
+
+def test_a_file_that_is_no_text_or_far_too_long_is_refused(tmp_path: Path) -> None:
+    folder = take(tmp_path)
+    (folder / "recording.toml").write_bytes(b'name = "\xff\xfe"')
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        read_recording(folder)
+    with (folder / "recording.toml").open("wb") as stream:
+        stream.truncate(10**8)
+    with pytest.raises(ConfigError, match="100,000,000 bytes, at most 1,000,000"):
+        read_recording(folder)
+    text = "".join(f"[cameras.c{n}]\nsource='{n}'\n" for n in range(2000))
+    with pytest.raises(ConfigError, match=r"cameras = .*1000"):
+        read_recording(take(folder, text))
+    (folder / "recording.toml").unlink()
+    (folder / "recording.toml").mkdir()
+    with pytest.raises(InputError, match="not a file"):
+        read_recording(folder)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) -> None:
+    folder = take(tmp_path)
+    (folder / "recording.toml").write_bytes(b"\xef\xbb\xbfname = 'a'\r\nfps = 24\r\n")
+    assert (read_recording(folder).name, read_recording(folder).fps) == ("a", 24.0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cameras/c01.mp4",
+        "cameras/c02/000001.png",
+        "hdris/a.exr",
+        "background/c00.png",
+        "boards/intrinsic/c00.mp4",
+        "timestamps.csv",
+        "lights.csv",
+        "recording.toml",
+    ],
+)
+def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_followed(tmp_path: Path, name: str) -> None:
+    folder = take(tmp_path / "take", files=("cameras/c00.mp4", "cameras/c02/000000.png", "spare/file"))
+    outside = tmp_path / "secret"
+    outside.write_text("")
+    link = folder / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(outside)
+    with pytest.raises(InputError, match=f"{name}' leads out of the recording folder"):
+        read_recording(folder)
+    link.unlink()
+    link.symlink_to(folder / "spare/file")
+    read_recording(folder)
+    (folder / "spare/file").unlink()
+    if name != "recording.toml":
+        with pytest.raises(InputError, match="leads to nothing"):
+            read_recording(folder)
+
+
+def test_links_of_whole_folders_and_in_circles(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/000000.png").write_bytes(b"")
+    folder = take(tmp_path / "take", files=("cameras/c00.mp4", "raw/c01/000000.png"))
+    (folder / "cameras/c01").symlink_to(folder / "raw/c01")
+    (tmp_path / "take-link").symlink_to(folder)
+    assert [camera.id for camera in read_recording(tmp_path / "take-link").cameras] == ["c00", "c01"]
+    deep = folder / "raw/c01/000001.png"  # the folder is inside, what lies in it is not
+    deep.symlink_to(tmp_path / "other/000000.png")
+    with pytest.raises(InputError, match="leads out of"):
+        read_recording(folder)
+    deep.unlink()
+    (folder / "cameras/c02").symlink_to(folder / "cameras/c03")
+    (folder / "cameras/c03").symlink_to(folder / "cameras/c02")
+    with pytest.raises(InputError, match="c02"):
+        read_recording(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (("cameras/c00.mp4", "cameras/C00.mp4"), "differ only in case"),
+        (("cameras/c00.mp4", "hdris/a.exr", "hdris/A.hdr"), "differ only in case"),
+        (("cameras/c00.mp4", "cameras/c01/notes.txt"), "c01: no pictures in it"),
+        (("cameras/c00.mp4", "cameras/c\n1.mp4"), r"camera name 'c\n1'"),
+        (("cameras/c00.mp4", "hdris/\u202ea.exr"), r"HDRI name '\u202ea'"),
+        (("cameras/c00.mp4", "background/c00.png", "background/c00.jpg"), "both the plate of c00"),
+        (("cameras/c00.mp4", "timestamps.csv/x"), "not a file"),
+    ],
+)
+def test_files_that_contradict_each_other_are_refused(tmp_path: Path, files: tuple[str, ...], says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_recording(take(tmp_path, files=files))
+    assert says in caught.value.message and caught.value.message.isprintable()
+
+
+def test_how_a_camera_was_set_is_kept(tmp_path: Path) -> None:
+    settings = (
+        'exposure_ms = 8\ngain_db = 3.5\niso = 800\nwhite_balance_k = 5600\nfocal_mm = 35\nlens = "Otus 1.4/55"\n'
+    )
+    toml = CAMERA + settings + '[cameras.c01]\nsource = "cameras/c01.mp4"\n'
+    first, second = read_recording(take(tmp_path, toml)).cameras
+    assert first.capture.model_dump(exclude_none=True) == {
+        "exposure_ms": 8.0,
+        "gain_db": 3.5,
+        "iso": 800.0,
+        "white_balance_k": 5600.0,
+        "focal_mm": 35.0,
+        "lens": "Otus 1.4/55",
+    }
+    assert second.capture.model_dump(exclude_none=True) == {}

@@ -32,9 +32,10 @@ def need_inside(folder: Path, given: str | Path, what: str) -> Path:
     """
     path = folder / given
     try:
+        path.exists()  # raises when a name is too long; resolve does not
         target = path.resolve()
         is_inside = not Path(given).is_absolute() and target.is_relative_to(folder.resolve())
-    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a name too long
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle
         raise InputError(f"{what} {str(given)!r}: {error}", hint="give a path inside the recording folder") from error
     if not is_inside:
         raise InputError(

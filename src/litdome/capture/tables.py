@@ -33,6 +33,7 @@ def _plain(text: str) -> str:
 
 
 Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+PathText = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_printable)]
 Label = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_plain)]
 Pixels = Annotated[int, Field(ge=1, le=65535)]
 
@@ -55,7 +56,7 @@ class Consent(_Table):
 class Lights(_Table):
     """Where the lighting schedule lies and how HDRIs are turned."""
 
-    schedule: Text | None = Field(None, description="lights.csv, or a Goliath-style lights json")
+    schedule: PathText | None = Field(None, description="lights.csv, or a Goliath-style lights json")
     hdri_convention: HdriConvention = Field("physical", description="where the centre of an HDRI lies in the world")
 
 
@@ -84,7 +85,7 @@ class CaptureSettings(_Table):
 class CameraTable(CaptureSettings):
     """One [cameras.ID] table."""
 
-    source: Text = Field(description="video file or folder of pictures, relative to the recording")
+    source: PathText = Field(description="video file or folder of pictures, relative to the recording")
     role: Role = Field("body", description="body or face")
     frame_offset: int | None = Field(None, ge=-(10**7), le=10**7, description="rig frame of this file's frame 0")
     calibration_size: tuple[Pixels, Pixels] | None = Field(
