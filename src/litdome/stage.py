@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -34,6 +35,12 @@ class Unit:
     camera: str | None
     start: int
     stop: int
+
+
+class RowWriter(Protocol):
+    """Takes the rows of a shard; `litdome.store.shards.ShardWriter` is the real one."""
+
+    def put(self, n: int, values: Array) -> None: ...
 
 
 class SessionLike(Protocol):
@@ -76,7 +83,9 @@ class SessionLike(Protocol):
         description: str = ...,
         fill: float = ...,
         attrs: Mapping[str, Any] | None = ...,
+        compression: str = ...,
     ) -> Any: ...
+    def shard_writer(self, path: str, start: int) -> AbstractContextManager[RowWriter]: ...
     def write(self, path: str, start: int, values: Array) -> None: ...
     def write_small(
         self,

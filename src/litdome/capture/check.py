@@ -6,29 +6,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
-from litdome.capture.interleave import RigClock, Trust, find_light_phase, make_clock, read_timestamps
+from litdome.capture.blocks import block_length, stored_frames
+from litdome.capture.clock import RigClock, Trust, make_clock, read_timestamps, times_from_container
+from litdome.capture.interleave import find_light_phase
+from litdome.capture.look_ahead import look_at
 from litdome.capture.recording import CameraSource, Recording
 from litdome.capture.schedule import StageLighting, read_lighting
 from litdome.config import nearest
-from litdome.errors import InputError, UsageError
+from litdome.errors import ConfigError, InputError, UsageError
 from litdome.lighting import KIND_CODES, LightingSchedule
 from litdome.media.hdr import read_hdr
-from litdome.media.images import iter_source, probe_source, read_picture
-from litdome.media.planes import CHROMA_STEPS, PictureCodes
+from litdome.media.images import probe_source, read_picture
+from litdome.media.index import SourceIndex, index_source
+from litdome.media.planes import CHROMA_STEPS, Region, need_region
 from litdome.media.video import VideoProbe
 from litdome.stage import StageConfig
+from litdome.store.layout import Compression
+from litdome.store.schema import SHARD_FRAMES
 
 FPS_TOLERANCE = 0.01
+LAST_FRAME = 10_000_000
 
 
 class IngestConfig(StageConfig):
     """Settings of ingest."""
 
-    scale: float = Field(1.0, gt=0, le=1, description="stored size / recorded size")
-    trust: Trust | None = Field(None, description="what wins where time stamps and frame offsets disagree")
+    scale: float = Field(1.0, gt=0, le=1, description="stored size / recorded size, after the crop")
+    crop: Region | None = Field(None, description="x0, y0, x1, y1 of the recorded pictures to store, px, half-open")
+    compression: Compression = Field("zstd-1", description="of the stored pictures")
+    trust: Trust | None = Field(None, description="what wins where file and pixels, or times and offsets, disagree")
     skip_cameras: tuple[str, ...] = Field((), description="cameras to leave out")
+    block_frames: int = Field(1024, ge=16, description="rig frames in a unit of work, at least")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,50 +49,74 @@ class IngestPlan:
     Attributes:
         cameras: Those that are taken, sorted by id.
         probes: What each source holds.
+        indexes: Its pictures.
         sizes: Stored (width, height) of each camera, px.
+        crop: Part of the recorded pictures that is stored, px; None: all.
+        compression: Of the stored pictures.
         fps: Rig frames per second.
-        clock: Maps decoded pictures to rig frames.
+        rig_frames: Rig frame of each picture by camera, shape (picture,), int32; -1: not stored.
+        time_ns: Nominal time of each rig frame, ns.
         lighting: What was lit at each rig frame.
         light_source: Where `lighting` comes from, in words.
+        block_length: Rig frames in a unit of work.
         warnings: What a user should know.
     """
 
     cameras: tuple[CameraSource, ...]
     probes: Mapping[str, VideoProbe]
+    indexes: Mapping[str, SourceIndex]
     sizes: Mapping[str, tuple[int, int]]
+    crop: Region | None
+    compression: Compression
     fps: float
-    clock: RigClock
+    rig_frames: Mapping[str, npt.NDArray[np.int32]]
+    time_ns: npt.NDArray[np.int64]
     lighting: StageLighting
     light_source: str
+    block_length: int
     warnings: tuple[str, ...]
 
 
 def check_recording(recording: Recording, config: IngestConfig) -> IngestPlan:
-    """Probe every camera, read the schedule, the time stamps, the HDRIs and the plates; write nothing.
+    """Probe and index every camera, read the schedule, the time stamps, the HDRIs and the plates; write nothing.
 
     Raises:
         UsageError: ``skip_cameras`` names a camera that is not there.
+        ConfigError: The crop is not inside a picture.
         InputError: A camera is missing or undecodable (named), or the recording contradicts itself.
     """
     cameras = _taken_cameras(recording, config.skip_cameras)
     warnings = [f"camera {id}: skipped as asked" for id in sorted(set(config.skip_cameras))]
     probes = {camera.id: _probe(camera) for camera in cameras}
+    indexes = {camera.id: index_source(camera.source) for camera in cameras}
     fps = _fps(recording, probes, warnings)
-    times = read_timestamps(recording.timestamps) if recording.timestamps else {}
-    untimed = [camera.id for camera in cameras if times and camera.id not in times]
-    warnings += [f"camera {id}: not in timestamps.csv; its frames are counted" for id in untimed]
-    clock = make_clock(cameras, fps, times, config.trust)
-    sizes = {id: _stored_size(probe, config.scale) for id, probe in probes.items()}
+    clock = _clock(recording, cameras, indexes, fps, config, warnings)
+    sizes = {camera.id: stored_size(camera.id, probes[camera.id], config) for camera in cameras}
     for camera in cameras:
         _check_background(recording, camera.id, probes[camera.id])
     if recording.schedule is not None:
         lighting, light_source = read_lighting(recording.schedule, recording.hdris), recording.schedule.name
         _check_hdris(recording, lighting.schedule, warnings)
     else:
-        lighting, light_source = _look(cameras, clock, warnings)
+        lighting, light_source = _look(cameras, probes, indexes, clock, warnings)
     if not (lighting.schedule.kind == KIND_CODES["flat"]).any():
         raise InputError(f"{recording.folder}: no flat frame in {light_source}", hint="correct the lighting schedule")
-    return IngestPlan(cameras, probes, sizes, fps, clock, lighting, light_source, tuple(warnings))
+    frames = len(lighting.pattern)
+    return IngestPlan(
+        cameras,
+        probes,
+        indexes,
+        sizes,
+        config.crop,
+        config.compression,
+        fps,
+        {id: _rig_frames(clock, id, len(index), frames) for id, index in indexes.items()},
+        clock.frame_times(frames),
+        lighting,
+        light_source,
+        block_length(stored_frames(lighting.schedule), frames, shard=SHARD_FRAMES, at_least=config.block_frames),
+        tuple(warnings),
+    )
 
 
 def _taken_cameras(recording: Recording, skipped: tuple[str, ...]) -> tuple[CameraSource, ...]:
@@ -97,10 +132,14 @@ def _taken_cameras(recording: Recording, skipped: tuple[str, ...]) -> tuple[Came
 
 def _probe(camera: CameraSource) -> VideoProbe:
     try:
-        return probe_source(camera.source)
+        probe = probe_source(camera.source)
     except InputError as error:
         hint = f"copy the file again, or --skip-camera {camera.id}"
         raise InputError(f"camera {camera.id}: {error.message}", hint=hint) from error
+    if probe.transfer in ("pq", "hlg"):
+        hint = "export it as bt709, srgb, log3g10 or linear EXR"
+        raise InputError(f"camera {camera.id}: {camera.source} is {probe.transfer}, which no session holds", hint=hint)
+    return probe
 
 
 def _fps(recording: Recording, probes: Mapping[str, VideoProbe], warnings: list[str]) -> float:
@@ -116,12 +155,71 @@ def _fps(recording: Recording, probes: Mapping[str, VideoProbe], warnings: list[
     return fps
 
 
-def _stored_size(probe: VideoProbe, scale: float) -> tuple[int, int]:
-    if scale == 1:
-        return probe.width, probe.height
+def stored_size(camera: str, probe: VideoProbe, config: IngestConfig) -> tuple[int, int]:
+    """(width, height) of a camera's stored pictures, px: cropped, then scaled to whole chroma samples.
+
+    Raises:
+        ConfigError: The crop is not inside the camera's pictures, or cuts through a chroma sample.
+    """
+    x0, y0, x1, y1 = config.crop or (0, 0, probe.width, probe.height)
+    if config.crop is not None:
+        try:
+            need_region(config.crop, (probe.width, probe.height), probe.subsampling)
+        except ConfigError as error:
+            raise ConfigError(f"camera {camera}: {error.message}", hint=error.hint) from error
+    if config.scale == 1:
+        return x1 - x0, y1 - y0
     rows, columns = CHROMA_STEPS.get(probe.subsampling, (1, 1))
-    width, height = round(probe.width * scale / columns), round(probe.height * scale / rows)
+    width, height = round((x1 - x0) * config.scale / columns), round((y1 - y0) * config.scale / rows)
     return max(1, width) * columns, max(1, height) * rows
+
+
+def _clock(
+    recording: Recording,
+    cameras: tuple[CameraSource, ...],
+    indexes: Mapping[str, SourceIndex],
+    fps: float,
+    config: IngestConfig,
+    warnings: list[str],
+) -> RigClock:
+    """From timestamps.csv, else from the containers, else by counting."""
+    if recording.timestamps:
+        times = read_timestamps(recording.timestamps)
+        untimed = [camera.id for camera in cameras if camera.id not in times]
+        warnings += [f"camera {id}: not in timestamps.csv; its frames are counted" for id in untimed]
+    else:
+        offsets = {camera.id: camera.frame_offset or 0 for camera in cameras}
+        times = times_from_container(indexes, fps, offsets)
+        if times:
+            warnings.append("no timestamps.csv: the times of the video files are used")
+    return make_clock(cameras, fps, times, config.trust)
+
+
+def _rig_frames(clock: RigClock, camera: str, pictures: int, frames: int) -> npt.NDArray[np.int32]:
+    """Rig frame of each picture; -1: without a time, outside the take, or the second of a frame."""
+    found = [clock.rig_frame(camera, n) for n in range(pictures)]
+    placed = np.array([-1 if frame is None or not 0 <= frame < frames else frame for frame in found], np.int32)
+    first = np.zeros(len(placed), bool)
+    first[np.unique(placed, return_index=True)[1]] = True
+    return np.where(first, placed, -1).astype(np.int32)
+
+
+def _look(
+    cameras: tuple[CameraSource, ...],
+    probes: Mapping[str, VideoProbe],
+    indexes: Mapping[str, SourceIndex],
+    clock: RigClock,
+    warnings: list[str],
+) -> tuple[StageLighting, str]:
+    """The lighting of a take without a schedule."""
+    places = {id: _rig_frames(clock, id, len(index), LAST_FRAME) for id, index in indexes.items()}
+    frames = max(int(placed.max()) for placed in places.values()) + 1
+    looks = look_at(cameras, probes, indexes, places, [(0, frames)])
+    found = find_light_phase(looks.grid.astype(np.float64).mean(axis=(2, 3)) * 255)
+    none = np.full(frames, -1, np.int32)
+    source = f"found by looking: flat every {found.period} frames from {found.phase}, confidence {found.confidence:.2f}"
+    warnings.append(f"no lights.csv: {source}; the HDRIs of the relit frames are unknown")
+    return StageLighting(LightingSchedule(found.kind, none, ()), none.copy()), source
 
 
 def _check_background(recording: Recording, camera: str, probe: VideoProbe) -> None:
@@ -141,32 +239,3 @@ def _check_hdris(recording: Recording, schedule: LightingSchedule, warnings: lis
             raise InputError(f"{recording.hdris[name]}: holds NaN or infinite values, or no light", hint="export again")
         if width != 2 * height:
             warnings.append(f"HDRI {name}: {width}x{height} px; a lat-long map is twice as wide as high")
-
-
-def _look(cameras: tuple[CameraSource, ...], clock: RigClock, warnings: list[str]) -> tuple[StageLighting, str]:
-    seen = [_mean_lumas(camera, clock) for camera in cameras]
-    frames = max(max(levels, default=-1) for levels in seen) + 1
-    mean_luma = np.full((len(cameras), frames), np.nan)
-    for row, levels in zip(mean_luma, seen, strict=True):
-        row[list(levels)] = list(levels.values())
-    found = find_light_phase(mean_luma)
-    none = np.full(frames, -1, np.int32)
-    source = f"found by looking: flat every {found.period} frames from {found.phase}, confidence {found.confidence:.2f}"
-    warnings.append(f"no lights.csv: {source}; the HDRIs of the relit frames are unknown")
-    return StageLighting(LightingSchedule(found.kind, none, ()), none.copy()), source
-
-
-def _mean_lumas(camera: CameraSource, clock: RigClock) -> dict[int, float]:
-    """Mean level of each picture of a camera by rig frame, 0..255."""
-    levels: dict[int, float] = {}
-    for decoded, codes in enumerate(iter_source(camera.source)):
-        frame = clock.rig_frame(camera.id, decoded)
-        if frame is not None and frame >= 0:
-            levels[frame] = _mean_level(codes)
-    return levels
-
-
-def _mean_level(codes: PictureCodes) -> float:
-    picture = codes.picture[::4, ::4]
-    top = 1.0 if picture.dtype == np.float16 else float(np.iinfo(picture.dtype).max)
-    return float(picture.mean(dtype=np.float64)) * 255 / top

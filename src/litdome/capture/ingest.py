@@ -1,34 +1,29 @@
-"""Ingest: a recording becomes a session; each camera is decoded once and written shard after shard."""
+"""Ingest: a recording becomes a session; each block of a camera is decoded once and written shard after shard."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import ClassVar, cast
+from contextlib import ExitStack
+from typing import Any, ClassVar, cast
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
+from litdome.capture.blocks import block_at, kinds_by_code, stored_frames
 from litdome.capture.check import IngestConfig, IngestPlan, check_recording
-from litdome.capture.recording import CameraSource, Recording
-from litdome.errors import InputError
-from litdome.lighting import KIND_CODES, rotate_hdri
-from litdome.media.hdr import read_hdr
-from litdome.media.images import iter_source, read_picture
-from litdome.media.planes import Codes, PictureCodes, chroma_shape
-from litdome.media.video import VideoProbe
-from litdome.pairs import PairTable, frames_of_kind, make_pairs
-from litdome.stage import Kind, SessionLike, StageConfig, Summary, Unit
-
-STORED_KINDS: dict[Kind, str] = {"flat": "flat", "relit": "hdri", "dark": "dark"}  # the store's word: the schedule's
+from litdome.capture.looks import LOOK_ARRAYS, empty_looks, measure_picture
+from litdome.capture.outcome import ingest_summary
+from litdome.capture.prepare import plane_shapes, prepare_session
+from litdome.capture.recording import Recording
+from litdome.media.images import iter_pictures
+from litdome.media.planes import PictureCodes, cropped, scaled
+from litdome.stage import RowWriter, SessionLike, StageConfig, Summary, Unit
 
 
 class Ingest:
     """Copies a recording into a session: planes as decoded, the schedule, the pairs, the HDRIs."""
 
     name: ClassVar[str] = "ingest"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "copy a recording into a session"
     needs: ClassVar[tuple[str, ...]] = ()
     Config: ClassVar[type[StageConfig]] = IngestConfig
@@ -44,257 +39,104 @@ class Ingest:
         return self._plan[1]
 
     def prepare(self, session: SessionLike, config: IngestConfig) -> list[Unit]:
-        """Write everything small and create the picture arrays; one unit per camera."""
+        """Write everything small and create the picture arrays; one unit per block of rig frames and camera."""
         plan = self.plan(config)
-        session.set_attrs("", fps=plan.fps)
-        _write_rig(session, plan)
-        _write_schedule(session, plan)
-        _write_hdris(session, plan, self.recording)
-        for camera in plan.cameras:
-            _create_pictures(session, plan, camera.id, self.recording)
-            _write_background(session, plan, camera.id, self.recording)
-        return [Unit(camera.id, 0, len(plan.lighting.pattern)) for camera in plan.cameras]
+        prepare_session(session, plan, self.recording)
+        frames = len(plan.lighting.pattern)
+        starts = range(0, frames, plan.block_length)
+        ends = [(start, min(start + plan.block_length, frames)) for start in starts]
+        return [Unit(camera.id, start, stop) for start, stop in ends for camera in plan.cameras]
 
     def run(self, session: SessionLike, config: IngestConfig, unit: Unit) -> None:
-        """Decode one camera and write its shards."""
+        """Decode a block of one camera; write its shards, then what was seen of each rig frame."""
         plan = self.plan(config)
         row = next(n for n, camera in enumerate(plan.cameras) if camera.id == unit.camera)
-        camera = plan.cameras[row]
-        present, notes = _copy_camera(session, plan, camera)
-        session.write("schedule/present", row, present[None])
-        session.set_attrs(_first_plane(plan, camera.id), notes=notes)
+        kinds = plan.lighting.schedule.kind
+        index_in_kind = {code: np.cumsum(kinds == code) - 1 for code in kinds_by_code()}
+        length = unit.stop - unit.start
+        present = np.zeros(length, bool)
+        camera = plan.cameras[row].id
+        looks = empty_looks((camera,), length)
+        with _BlockShards(session, plan, row, unit) as shards:
+            for frame, codes in _pictures(plan, row, unit.start, shards.last):
+                code = int(kinds[frame])
+                if code in index_in_kind:
+                    shards.put(code, int(index_in_kind[code][frame]), codes)
+                if frame < unit.stop:
+                    present[frame - unit.start] = True
+                    looks.put(0, frame - unit.start, measure_picture(codes, plan.probes[camera]))
+        for name in LOOK_ARRAYS:
+            session.array(f"looks/{name}")[row, unit.start : unit.stop] = getattr(looks, name)[0]
+        session.array("schedule/present")[row, unit.start : unit.stop] = present
 
     def finish(self, session: SessionLike, config: IngestConfig) -> Summary:
-        """Frames and drops per camera, warnings."""
-        plan = self.plan(config)
-        present = session.read("schedule/present")
-        kinds = plan.lighting.schedule.kind
-        stored = np.isin(kinds, [KIND_CODES[word] for word in STORED_KINDS.values()])
-        warnings = list(plan.warnings)
-        for n, camera in enumerate(plan.cameras):
-            notes = session.array(_first_plane(plan, camera.id)).attrs["notes"]
-            warnings += [f"camera {camera.id}: {note}" for note in notes]
-            warnings += _absence_warnings(camera.id, np.flatnonzero(stored & ~present[n]))
-        pairs = len(session.pairs)
-        return {
-            "cameras": [camera.id for camera in plan.cameras],
-            "frames": len(kinds),
-            "frames_present": [int(count) for count in (present & stored).sum(axis=1)],
-            "frames_absent": [int(count) for count in (~present & stored).sum(axis=1)],
-            "pairs": pairs,
-            "relit_without_pair": int((kinds == KIND_CODES["hdri"]).sum()) - pairs,
-            "pattern_frames_left": int((kinds == KIND_CODES["pattern"]).sum()),
-            "lights": plan.light_source,
-            "warnings": warnings,
-        }
+        """Frames, drops, light and quality per camera, warnings; refuses pixels that contradict the schedule.
+
+        Raises:
+            InputError: The pictures show another light than the schedule says, and ``trust`` is not ``file``.
+        """
+        return ingest_summary(session, self.plan(config), config)
 
 
-def _absence_warnings(camera: str, frames: npt.NDArray[np.intp]) -> list[str]:
-    if not len(frames):
-        return []
-    some = ", ".join(str(frame) for frame in frames[:8]) + (", ..." if len(frames) > 8 else "")
-    noun = "rig frame" if len(frames) == 1 else "rig frames"
-    return [f"camera {camera}: {len(frames)} {noun} absent: {some}"]
-
-
-def _write_rig(session: SessionLike, plan: IngestPlan) -> None:
-    cameras = plan.cameras
-    attrs = {
-        "camera_ids": [camera.id for camera in cameras],
-        "roles": [camera.role for camera in cameras],
-        "models": ["pinhole5"] * len(cameras),
-        "recorded_sizes": [[plan.probes[camera.id].width, plan.probes[camera.id].height] for camera in cameras],
-        "calibration_sizes": [camera.calibration_size and list(camera.calibration_size) for camera in cameras],
-        "calibration_fits": [camera.calibration_fit for camera in cameras],
-    }
-    sizes = np.array([plan.sizes[camera.id] for camera in cameras], np.int32)
-    description = "width and height of the stored pictures"
-    session.write_small("rig/size", sizes, ("camera", "axis"), unit="px", description=description, attrs=attrs)
-
-
-def _write_schedule(session: SessionLike, plan: IngestPlan) -> None:
-    schedule, frames = plan.lighting.schedule, len(plan.lighting.pattern)
-    time_ns = plan.clock.frame_times(frames)
-    entries = {"entries": [asdict(entry) for entry in schedule.entries], "source": plan.light_source}
-    kind, hdri = schedule.kind, schedule.hdri
-    session.write_small("schedule/kind", kind, ("frame",), description="0 dark, 1 flat, 2 hdri, 3 pattern")
-    session.write_small("schedule/hdri", hdri, ("frame",), description="HDRI entry, -1 none", attrs=entries)
-    session.write_small("schedule/pattern", plan.lighting.pattern, ("frame",), description="pattern, -1 none")
-    session.write_small("schedule/time_ns", time_ns, ("frame",), unit="ns", description="start of exposure, nominal")
-    session.create(
-        "schedule/present",
-        (len(plan.cameras), frames),
-        bool,
-        ("camera", "frame"),
-        shard=None,
-        chunk=(1, frames),
-        description="whether the camera recorded the rig frame",
-    )
-    for stored, word in STORED_KINDS.items():
-        found = frames_of_kind(schedule, word)
-        session.write_small(f"frames/{stored}", found, (stored,), description="rig frame of each stored picture")
-    _write_pairs(session, make_pairs(schedule, time_ns))
-
-
-def _write_pairs(session: SessionLike, pairs: PairTable) -> None:
-    described = {"gap_ms": ("ms", "from the flat to the relit frame"), "alpha": ("", "place between the flat frames")}
-    for field, values in vars(pairs).items():
-        unit, description = described.get(field, ("", "index; -1 none"))
-        session.write_small(f"pairs/{field}", values, ("pair",), unit=unit, description=description)
-
-
-def _write_hdris(session: SessionLike, plan: IngestPlan, recording: Recording) -> None:
-    entries = plan.lighting.schedule.entries
-    for entry in entries:
-        hdr = rotate_hdri(read_hdr(recording.hdris[entry.name]), entry.rotation_deg, recording.hdri_convention)
-        lit = (hdr * np.float32(entry.gain)).astype(np.float32)
-        description = "scene-linear radiance, rotation and gain applied"
-        session.write_small(f"hdris/{entry.entry}", lit, ("v", "u", "channel"), unit="1", description=description)
-    if entries:
-        session.set_attrs("hdris", names=[entry.entry for entry in entries])
-
-
-def _write_background(session: SessionLike, plan: IngestPlan, camera: str, recording: Recording) -> None:
-    path = recording.background(camera)
-    if path is None:
+def _pictures(plan: IngestPlan, row: int, start: int, stop: int) -> Iterator[tuple[int, PictureCodes]]:
+    """(rig frame, picture) of a camera for the rig frames ``start`` to ``stop`` that can be decoded, at stored size."""
+    camera = plan.cameras[row]
+    frames = plan.rig_frames[camera.id]
+    wanted = np.flatnonzero((frames >= start) & (frames < stop))
+    if not len(wanted):
         return
-    plate = read_picture(path)
-    if plate.dtype == np.uint16:
-        plate = (plate >> 8).astype(np.uint8)
-    plate = _resized(plate, plan.sizes[camera])
-    attrs = {"source": "given", "file": path.name}
-    described = {"unit": "code", "description": "clean plate under flat light, display-referred"}
-    session.write_small(f"cameras/{camera}/background", plate, ("y", "x", "channel"), attrs=attrs, **described)
+    subsampling, size = plan.probes[camera.id].subsampling, plan.sizes[camera.id]
+    first, end = int(wanted[0]), int(wanted[-1]) + 1
+    for n, codes in iter_pictures(camera.source, plan.indexes[camera.id], first, end):
+        if start <= frames[n] < stop:
+            cut = codes if plan.crop is None else cropped(codes, plan.crop, subsampling)
+            yield int(frames[n]), scaled(cut, size, subsampling)
 
 
-def _create_pictures(session: SessionLike, plan: IngestPlan, camera: str, recording: Recording) -> None:
-    probe, (width, height) = plan.probes[camera], plan.sizes[camera]
-    attrs = {
-        "subsampling": probe.subsampling,
-        "matrix": recording.matrix or probe.matrix,
-        "range": recording.range or probe.range,
-        "transfer": recording.transfer,
-        "bits": probe.bits,
-    }
-    for kind, word in STORED_KINDS.items():
-        count = len(frames_of_kind(plan.lighting.schedule, word))
-        for plane, shape, dims in _plane_shapes(probe, width, height) if count else ():
-            session.create(
-                f"cameras/{camera}/{kind}/{plane}",
-                (count, *shape),
-                probe.dtype,
-                ("n", *dims),
-                shard=session.shard_frames,
-                unit="code",
-                description=f"{plane} as decoded",
-                attrs=attrs,
-            )
+class _BlockShards:
+    """The shards of a block, filled in the order of time; all are written, also those without a picture."""
 
-
-def _plane_shapes(probe: VideoProbe, width: int, height: int) -> list[tuple[str, tuple[int, ...], tuple[str, ...]]]:
-    if probe.subsampling == "rgb":
-        return [("rgb", (height, width, 3), ("y", "x", "channel"))]
-    chroma = (2, *chroma_shape(height, width, probe.subsampling))
-    return [("luma", (height, width), ("y", "x")), ("chroma", chroma, ("cbcr", "y2", "x2"))]
-
-
-def _first_plane(plan: IngestPlan, camera: str) -> str:
-    """The array whose attributes carry what decoding found; there is always a flat frame."""
-    return f"cameras/{camera}/flat/{'rgb' if plan.probes[camera].subsampling == 'rgb' else 'luma'}"
-
-
-def _copy_camera(
-    session: SessionLike, plan: IngestPlan, camera: CameraSource
-) -> tuple[npt.NDArray[np.bool_], list[str]]:
-    """Decode a camera into its shards; which rig frames it holds, and what is worth a warning."""
-    kinds, probe, size = plan.lighting.schedule.kind, plan.probes[camera.id], plan.sizes[camera.id]
-    words = {KIND_CODES[word]: kind for kind, word in STORED_KINDS.items()}
-    shards = {kind: _ShardBuffer(session, camera.id, kind, plan) for kind in STORED_KINDS}
-    index_in_kind = {code: np.cumsum(kinds == code) - 1 for code in words}
-    present = np.zeros(len(kinds), bool)
-    notes: list[str] = []
-    outside = untimed = twice = 0
-    for decoded, codes in _decoded(camera, probe, notes):
-        frame = plan.clock.rig_frame(camera.id, decoded)
-        if frame is None:
-            untimed += 1
-        elif not 0 <= frame < len(kinds):
-            outside += 1
-        elif present[frame]:
-            twice += 1
-        else:
-            present[frame] = True
-            code = int(kinds[frame])
-            if code in words:
-                shards[words[code]].put(int(index_in_kind[code][frame]), _scaled(codes, size, probe.subsampling))
-    for shard in shards.values():
-        shard.close()
-    counts = (
-        (outside, "outside the schedule"),
-        (untimed, "without a time stamp"),
-        (twice, "of a rig frame had already"),
-    )
-    return present, notes + [f"{count} pictures {why}: left out" for count, why in counts if count]
-
-
-def _decoded(camera: CameraSource, probe: VideoProbe, notes: list[str]) -> Iterator[tuple[int, PictureCodes]]:
-    """The pictures of a camera; one that breaks off in the middle ends there, with a note."""
-    count = 0
-    try:
-        for codes in iter_source(camera.source):
-            if codes.size != (probe.width, probe.height) or codes.picture.dtype != probe.dtype:
-                raise InputError(f"picture {count} is {codes.size} px {codes.picture.dtype}, unlike the first")
-            yield count, codes
-            count += 1
-    except InputError as error:
-        if not count:
-            raise
-        notes.append(error.message)
-
-
-def _scaled(codes: PictureCodes, size: tuple[int, int], subsampling: str) -> PictureCodes:
-    if codes.size == size:
-        return codes
-    if codes.luma is None or codes.chroma is None:
-        return PictureCodes(rgb=_resized(codes.picture, size))
-    rows, columns = chroma_shape(size[1], size[0], subsampling)
-    chroma = np.stack([_resized(plane, (columns, rows)) for plane in codes.chroma])
-    return PictureCodes(luma=_resized(codes.luma, size), chroma=chroma)
-
-
-def _resized(plane: Codes, size: tuple[int, int]) -> Codes:
-    if (plane.shape[1], plane.shape[0]) == size:
-        return plane
-    wide = plane.astype(np.float32) if plane.dtype == np.float16 else plane  # OpenCV has no half floats
-    return np.asarray(cv2.resize(wide, size, interpolation=cv2.INTER_AREA)).astype(plane.dtype)
-
-
-class _ShardBuffer:
-    """Collects pictures of one camera and kind, in rising order, and writes each shard once; gaps are zero."""
-
-    def __init__(self, session: SessionLike, camera: str, kind: Kind, plan: IngestPlan) -> None:
+    def __init__(self, session: SessionLike, plan: IngestPlan, row: int, unit: Unit) -> None:
         self.session = session
-        self.group = f"cameras/{camera}/{kind}"
-        count = len(frames_of_kind(plan.lighting.schedule, STORED_KINDS[kind]))
-        self.pending = session.shards(count)
-        probe = plan.probes[camera]
-        depth = min(session.shard_frames, count)
-        shapes = _plane_shapes(probe, *plan.sizes[camera])
-        self.buffers = {plane: np.zeros((depth, *shape), probe.dtype) for plane, shape, _ in shapes}
+        camera = plan.cameras[row].id
+        schedule = plan.lighting.schedule
+        block = block_at(unit.start, unit.stop, stored_frames(schedule), session.shard_frames)
+        self.last = block.last
+        self.planes = tuple(plane_shapes(plan.probes[camera], plan.sizes[camera]))
+        self.groups = {code: f"cameras/{camera}/{kind}" for code, kind in kinds_by_code().items()}
+        self.pending = {code: list(block.shards[kind]) for code, kind in kinds_by_code().items()}
+        self.open: dict[int, tuple[ExitStack, dict[str, RowWriter]]] = {}
 
-    def put(self, n: int, codes: PictureCodes) -> None:
-        while n >= self.pending[0][1]:
-            self._flush()
-        start = self.pending[0][0]
-        for plane, buffer in self.buffers.items():
-            buffer[n - start] = getattr(codes, plane)
+    def __enter__(self) -> _BlockShards:
+        return self
 
-    def close(self) -> None:
-        while self.pending:
-            self._flush()
+    def put(self, code: int, n: int, codes: PictureCodes) -> None:
+        """The n-th stored picture of a kind; one that belongs to another block's shard is left."""
+        while self.pending[code] and n >= self.pending[code][0][1]:
+            self._close(code)
+        if self.pending[code] and n >= self.pending[code][0][0]:
+            for plane, writer in self._writers(code).items():
+                writer.put(n, getattr(codes, plane))
 
-    def _flush(self) -> None:
-        start, stop = self.pending.pop(0)
-        for plane, buffer in self.buffers.items():
-            self.session.write(f"{self.group}/{plane}", start, buffer[: stop - start])
-            buffer[...] = 0
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if error is None:
+            for code, pending in self.pending.items():
+                while pending:
+                    self._close(code)
+        for stack, _ in self.open.values():
+            stack.__exit__(kind, error, trace)
+
+    def _writers(self, code: int) -> dict[str, RowWriter]:
+        if code not in self.open:
+            stack, start = ExitStack(), self.pending[code][0][0]
+            paths = {plane: f"{self.groups[code]}/{plane}" for plane in self.planes}
+            self.open[code] = stack, {}
+            for plane, path in paths.items():
+                self.open[code][1][plane] = stack.enter_context(self.session.shard_writer(path, start))
+        return self.open[code][1]
+
+    def _close(self, code: int) -> None:
+        self._writers(code)
+        stack, _ = self.open.pop(code)
+        stack.close()
+        self.pending[code].pop(0)

@@ -16,6 +16,7 @@ Matrix = Literal["bt601", "bt709", "bt2020"]
 ColorRange = Literal["limited", "full"]
 Subsampling = Literal["420", "422", "444"]
 ChromaFilter = Literal["nearest", "linear"]
+Region = tuple[int, int, int, int]  # x0, y0, x1, y1, px, half-open
 LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}  # Kr, Kb
 CHROMA_STEPS = {"420": (2, 2), "422": (1, 2), "444": (1, 1)}  # (rows, columns) of luma per chroma sample
 
@@ -51,22 +52,38 @@ def chroma_shape(height: int, width: int, subsampling: str) -> tuple[int, int]:
     return -(-height // rows), -(-width // columns)
 
 
-def cropped(codes: PictureCodes, region: tuple[int, int, int, int], subsampling: str) -> PictureCodes:
-    """The part of a picture inside ``region`` (x0, y0, x1, y1), px, half-open; views, code for code.
+def need_region(region: Region, size: tuple[int, int], subsampling: str) -> None:
+    """Refuse a part of a picture that cannot be cut out.
+
+    Args:
+        region: (x0, y0, x1, y1), px, half-open.
+        size: (width, height) of the picture, px.
+        subsampling: ``420``, ``422``, ``444``; ``rgb``.
 
     Raises:
         ConfigError: The region is empty, reaches beyond the picture, or cuts through a chroma sample.
     """
     x0, y0, x1, y1 = region
-    width, height = codes.size
+    width, height = size
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
         raise ConfigError(f"crop {x0},{y0},{x1},{y1} px is not inside {width}x{height} px")
-    if codes.luma is None or codes.chroma is None:
-        return PictureCodes(rgb=codes.picture[y0:y1, x0:x1])
-    rows, columns = CHROMA_STEPS[subsampling]
+    rows, columns = CHROMA_STEPS.get(subsampling, (1, 1))
     if x0 % columns or y0 % rows or (x1 % columns and x1 < width) or (y1 % rows and y1 < height):
         hint = f"columns in steps of {columns}, rows in steps of {rows}"
         raise ConfigError(f"crop {x0},{y0},{x1},{y1} px cuts through chroma samples of {subsampling}", hint=hint)
+
+
+def cropped(codes: PictureCodes, region: Region, subsampling: str) -> PictureCodes:
+    """The part of a picture inside ``region`` (x0, y0, x1, y1), px, half-open; views, code for code.
+
+    Raises:
+        ConfigError: As `need_region`.
+    """
+    need_region(region, codes.size, subsampling)
+    x0, y0, x1, y1 = region
+    if codes.luma is None or codes.chroma is None:
+        return PictureCodes(rgb=codes.picture[y0:y1, x0:x1])
+    rows, columns = CHROMA_STEPS[subsampling]
     chroma = codes.chroma[:, y0 // rows : -(-y1 // rows), x0 // columns : -(-x1 // columns)]
     return PictureCodes(luma=codes.luma[y0:y1, x0:x1], chroma=chroma)
 

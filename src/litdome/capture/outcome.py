@@ -1,0 +1,85 @@
+"""What came of an ingest: frames, drops, light and quality per camera, in numbers and in warnings."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from litdome.capture.blocks import STORED_KINDS
+from litdome.capture.check import IngestConfig, IngestPlan
+from litdome.capture.quality import summarise_quality
+from litdome.lighting import KIND_CODES
+from litdome.stage import SessionLike, Summary
+
+NAMED_FRAMES = 8  # so many frames are named in a warning
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+def ingest_summary(session: SessionLike, plan: IngestPlan, config: IngestConfig) -> Summary:
+    """Measure a whole ingest, and write ``schedule/mixed``.
+
+    Raises:
+        InputError: The pictures contradict the lighting schedule, and nothing says which to trust.
+    """
+    kinds = plan.lighting.schedule.kind
+    present: BoolArray = session.read("schedule/present")
+    stored = np.isin(kinds, [KIND_CODES[word] for word in STORED_KINDS.values()])
+    warnings = [*plan.warnings]
+    for row, camera in enumerate(plan.cameras):
+        warnings += [f"camera {camera.id}: {text}" for text in _left_out(plan, row, present[row])]
+        warnings += _absence_warnings(camera.id, np.flatnonzero(stored & ~present[row]))
+    pairs = len(session.pairs)
+    return {
+        "cameras": [camera.id for camera in plan.cameras],
+        "frames": len(kinds),
+        "frames_present": [int(count) for count in (present & stored).sum(axis=1)],
+        "frames_absent": [int(count) for count in (~present & stored).sum(axis=1)],
+        "counts": {camera.id: _counts(plan, row, present[row]) for row, camera in enumerate(plan.cameras)},
+        "pairs": pairs,
+        "relit_without_pair": int((kinds == KIND_CODES["hdri"]).sum()) - pairs,
+        "pattern_frames_left": int((kinds == KIND_CODES["pattern"]).sum()),
+        "lights": plan.light_source,
+        "quality": summarise_quality(session),
+        "warnings": warnings,
+    }
+
+
+def _left_out(plan: IngestPlan, row: int, present: BoolArray) -> list[str]:
+    """Pictures of a camera that are in its file and not in the session."""
+    camera = plan.cameras[row].id
+    frames, index = plan.rig_frames[camera], plan.indexes[camera]
+    lost = _undecodable(plan, row, present)
+    outside = int((frames < 0).sum())
+    short = 0 if index.claimed is None else index.claimed - len(index)
+    counts = (
+        (short, f"pictures fewer in the file than its header promises ({index.claimed}): was the copy cut short?"),
+        (outside, "pictures outside the schedule, without a time, or of a rig frame had already: left out"),
+        (len(lost), f"pictures cannot be decoded: rig frames {_some(lost)}"),
+    )
+    return [f"{count} {what}" for count, what in counts if count > 0]
+
+
+def _undecodable(plan: IngestPlan, row: int, present: BoolArray) -> npt.NDArray[np.intp]:
+    """Rig frames whose picture is in the file and did not come out of the decoder."""
+    expected = np.zeros(len(present), bool)
+    frames = plan.rig_frames[plan.cameras[row].id]
+    expected[frames[frames >= 0]] = True
+    return np.flatnonzero(expected & ~present)
+
+
+def _counts(plan: IngestPlan, row: int, present: BoolArray) -> dict[str, int | None]:
+    """Pictures that the container holds, that its header promises, and that were decoded into the session."""
+    index = plan.indexes[plan.cameras[row].id]
+    return {"container": len(index), "claimed": index.claimed, "decoded": int(present.sum())}
+
+
+def _absence_warnings(camera: str, frames: npt.NDArray[np.intp]) -> list[str]:
+    if not len(frames):
+        return []
+    noun = "rig frame" if len(frames) == 1 else "rig frames"
+    return [f"camera {camera}: {len(frames)} {noun} absent: {_some(frames)}"]
+
+
+def _some(frames: npt.NDArray[np.intp]) -> str:
+    return ", ".join(map(str, frames[:NAMED_FRAMES])) + (", ..." if len(frames) > NAMED_FRAMES else "")
