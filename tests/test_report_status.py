@@ -115,7 +115,7 @@ def test_status_json_is_the_contract(session: Session) -> None:
     assert [stage["name"] for stage in found["stages"]] == list(ORDER)
     assert {tuple(stage) for stage in found["stages"]} == {("name", "state", "done", "total", "next_command")}
     assert found["cameras"] == [{"id": "c00", "absent": []}, {"id": "c01", "absent": [3]}]
-    assert [(row["id"], row["absent"], row["recorded"]) for row in found["pictures"]] == [("c00", 0, 8), ("c01", 1, 7)]
+    assert [(row["id"], row["frames"], row["absent"]) for row in found["pictures"]] == [("c00", 8, 0), ("c01", 8, 1)]
     assert found["pictures"][0]["exposure_stops"] is None  # this take has no looks
     assert found["verdict"]["word"] == "bad" and found["verdict"]["findings"][0]["camera"] == "c01"
     text = "c01 lost 1 frame at 00:00:00.120; pair 1 absent"

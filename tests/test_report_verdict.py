@@ -48,7 +48,7 @@ def good_take() -> Evidence:
         "counts": {id: {"container": FRAMES, "decoded": FRAMES} for id in CAMERAS},
     }
     time_ns = np.arange(FRAMES, dtype=np.int64) * (10**9 // FPS)
-    return Evidence(CAMERAS, 1500, time_ns, (), summary, (8, 8), DiskUse(10**9, 10**12))
+    return Evidence(CAMERAS, 1500, time_ns, np.zeros((4, FRAMES), bool), (), summary, (8, 8), DiskUse(10**9, 10**12))
 
 
 def changed(section: str, key: str, value: Any) -> Evidence:

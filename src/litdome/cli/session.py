@@ -72,7 +72,7 @@ def _camera_cells(camera: CameraLine) -> list[object]:
         "-" if camera.focus is None else f"{100 * camera.focus:.0f} %",
         "-" if camera.noise is None else f"{camera.noise:.1f}",
     )
-    return [camera.id, camera.recorded, len(camera.absent), *numbers, camera.light]
+    return [camera.id, camera.frames, len(camera.absent), *numbers, camera.light]
 
 
 @click.command()

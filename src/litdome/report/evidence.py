@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.report.disk import DiskUse, disk_use
-from litdome.report.losses import Loss, clock_time, find_losses
+from litdome.report.losses import Loss, clock_time, find_losses, lost_frames
 from litdome.store.session import Session
 
 
@@ -22,6 +22,7 @@ class Evidence:
         cameras: Ids.
         pairs: Number of pairs.
         time_ns: Of every rig frame, shape (frame,).
+        lost: Rig frames that a camera did not record, shape (camera, frame).
         losses: Every gap of every camera.
         summary: What ingest found; ``light`` and ``quality`` may be missing.
         units: Units of ingest that are done, and all.
@@ -31,6 +32,7 @@ class Evidence:
     cameras: tuple[str, ...]
     pairs: int
     time_ns: npt.NDArray[np.int64]
+    lost: npt.NDArray[np.bool_]
     losses: tuple[Loss, ...]
     summary: Mapping[str, Any]
     units: tuple[int, int]
@@ -51,11 +53,13 @@ def gather(session: Session) -> Evidence:
     """Read what the verdict on a session needs; pictures and looks are not touched."""
     record, done = session.record("ingest"), session.done("ingest")
     ingested = session.has("pairs/relit_frame") and session.has("rig/size")
+    lost = lost_frames(session) if ingested else np.zeros((0, 1), bool)
     return Evidence(
         cameras=session.cameras if session.has("rig/size") else (),
         pairs=len(session.pairs) if ingested else 0,
         time_ns=session.read("schedule/time_ns") if session.has("schedule/time_ns") else np.zeros(1, np.int64),
-        losses=find_losses(session) if ingested else (),
+        lost=lost,
+        losses=find_losses(session, lost) if ingested else (),
         summary={} if record is None or not record.finished else record.summary,
         units=(int(done.sum()), len(done)),
         disk=disk_use(session.url),

@@ -38,11 +38,11 @@ class Loss:
         return f"{lost}; {pairs_in_words(self.pairs)}"
 
 
-def find_losses(session: Session) -> tuple[Loss, ...]:
-    """Every gap of every camera, by camera, then by time; frames still to be ingested are no loss."""
+def find_losses(session: Session, lost: BoolArray | None = None) -> tuple[Loss, ...]:
+    """Every gap of every camera, by camera, then by time; ``lost`` saves reading `lost_frames` again."""
     if not session.has("pairs/relit_frame"):
         return ()
-    lost = lost_frames(session)
+    lost = lost_frames(session) if lost is None else lost
     time_ns = session.read("schedule/time_ns")
     found = []
     for id, row in zip(session.cameras, lost, strict=True):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from litdome.lighting import KIND_CODES
 from litdome.pipeline import ORDER, State, processing_stages, stage_status
 from litdome.report.evidence import Evidence, gather
-from litdome.report.losses import Loss, clock_time, lost_frames
+from litdome.report.losses import Loss, clock_time
 from litdome.report.verdict import Verdict, judge_take
 from litdome.store.decisions import Decision, effective_keep, read_decisions
 from litdome.store.session import Session
@@ -38,7 +38,7 @@ class StageLine:
 
 @dataclass(frozen=True)
 class CameraLine:
-    """One camera: rig frames it recorded and lacks, and what its pictures are like (None: not measured).
+    """One camera: rig frames of the take, those it lacks, and what its pictures are like (None: not measured).
 
     Attributes:
         exposure_stops: Against the median camera.
@@ -49,7 +49,7 @@ class CameraLine:
     """
 
     id: str
-    recorded: int
+    frames: int
     absent: tuple[int, ...]
     exposure_stops: float | None
     clipped: float | None
@@ -111,25 +111,22 @@ def session_status(session: Session) -> SessionStatus:
         headline=_headline(session),
         verdict=judge_take(evidence),
         stages=_stage_lines(session),
-        cameras=_camera_lines(session, evidence),
+        cameras=_camera_lines(evidence),
         losses=evidence.losses,
     )
 
 
-def _camera_lines(session: Session, evidence: Evidence) -> tuple[CameraLine, ...]:
-    if not session.has("schedule/present"):
-        return ()
-    recorded, lost = session.read("schedule/present").sum(axis=1), lost_frames(session)
+def _camera_lines(evidence: Evidence) -> tuple[CameraLine, ...]:
     measured = {name: evidence.measured(name) for name in ("exposure_stops", "clipped", "focus", "noise")}
     return tuple(
         CameraLine(
             id=id,
-            recorded=int(recorded[row]),
-            absent=tuple(np.flatnonzero(lost[row]).tolist()),
+            frames=evidence.lost.shape[1],
+            absent=tuple(np.flatnonzero(lost).tolist()),
             **{name: values.get(id) for name, values in measured.items()},
             light=_light_words(evidence, id),
         )
-        for row, id in enumerate(evidence.cameras)
+        for id, lost in zip(evidence.cameras, evidence.lost, strict=False)  # none before ingest has begun
     )
 
 
