@@ -208,7 +208,7 @@ class ArrayStore:
         self._need_writable()
         with refusals(f"{self.url}: {path}"):
             target = self.root if not path else cast("zarr.Array[Any]", self.root[path])
-            target.attrs.update(attrs)
+            target.update_attributes(attrs)
         self._arrays.pop(path, None)
 
     def _reader(self, path: str) -> ShardReader | None:

@@ -97,7 +97,8 @@ def make_array(
         shards = (depth, *(-(-s // c) * c for s, c in zip(shape[1:], chunks[1:], strict=True)))
     found = group.get(path)
     if isinstance(found, zarr.Array) and _is_as_wanted(found, shape, dtype, chunks, shards, compression):
-        found.attrs.update(dict(attrs))
+        if {**found.attrs, **attrs} != dict(found.attrs):
+            found.update_attributes(dict(attrs))  # one write; attrs.update writes once a key
         return found
     return group.create_array(
         path,

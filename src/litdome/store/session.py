@@ -304,7 +304,7 @@ class Session(ArrayStore):
         """Store how a stage is being run."""
         self._need_writable()
         with refusals(f"{self.url}: steps/{record.stage}"):
-            self.root.require_group(f"steps/{record.stage}").attrs.update(record.as_attrs())
+            self.root.require_group(f"steps/{record.stage}").update_attributes(record.as_attrs())
 
     def done(self, stage: str) -> npt.NDArray[np.bool_]:
         """Which units of a stage are done, shape (unit,)."""
