@@ -3,13 +3,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check base template clean
+.PHONY: demo test soak check base template clean
 
 demo: $(STAMP)  ## the whole way on a simulated take; ends with the path of a report
 	$(BIN)/litdome demo demo
 
 test: $(STAMP)  ## the whole suite
 	$(BIN)/python -m pytest -n 2
+
+soak: $(STAMP)  ## kill a run 200 times and compare what is left of it
+	LITDOME_KILLS=200 $(BIN)/python -m pytest tests/test_soak.py
 
 check: $(STAMP)  ## format, lint, types
 	$(BIN)/ruff format --check .
