@@ -81,7 +81,7 @@ def test_pairs_that_are_not_neighbours_are_named_apart(tmp_path: Path) -> None:
 def test_frames_still_to_be_ingested_are_no_loss(tmp_path: Path) -> None:
     lost = {"c16": [1, 9, 17], "c17": list(range(20))}
     half = write_session(
-        tmp_path / "half.zarr", lost, frames=20, done=(True, False, True, False, False, False), block=8
+        tmp_path / "half.zarr", lost, frames=20, done=(True, False, False, False, True, False), block=8
     )
     assert words(half) == [
         "c16 lost 1 frame at 00:00:00.020; pair 0 absent",

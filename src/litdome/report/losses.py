@@ -65,12 +65,12 @@ def lost_frames(session: Session) -> BoolArray:
 
 
 def ingested_frames(session: Session, frames: int) -> BoolArray:
-    """Which rig frames ingest has come to, shape (camera, frame); its units are blocks of frames, camera by camera."""
+    """Which rig frames ingest has come to, shape (camera, frame); its units are blocks of frames, of each all cameras."""
     done = session.done("ingest")
     cameras = len(session.cameras)
     if not len(done) or len(done) % cameras:
         return np.zeros((cameras, frames), bool)
-    blocks = done.reshape(cameras, -1)
+    blocks = done.reshape(-1, cameras).T
     length = session.array("schedule/present").chunks[1] if blocks.shape[1] > 1 else frames
     return np.asarray(np.repeat(blocks, length, axis=1)[:, :frames])
 
