@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -111,16 +111,7 @@ class SourceIndex:
 
         A jump is a picture that the camera dropped or a hole in the file swallowed. None: no times, or uneven ones.
         """
-        if self.times_ns is None:
-            return None
-        gaps = np.diff(self.times_ns)
-        if not len(gaps):
-            return np.zeros(len(self), np.int64)
-        slots = np.concatenate([[0], np.cumsum(np.rint(gaps / np.median(gaps)))]).astype(np.int64)
-        if slots[-1] == 0:
-            return None
-        places = (self.times_ns - self.times_ns[0]) * (slots[-1] / (self.times_ns[-1] - self.times_ns[0]))
-        return slots if np.abs(places - slots).max() < MOST_JITTER else None
+        return None if self.times_ns is None else _even_slots(self.times_ns)
 
     @property
     def seek_points(self) -> Int64Array:
@@ -156,6 +147,7 @@ def index_source(source: Path) -> SourceIndex:
     packets = _packet_table(rows) if believable else None
     if packets is None:
         return SourceIndex(len(rows) - discarded, None, claimed, timecode)
+    packets = _without_loose_end(packets, is_cut=claimed is not None and claimed > len(rows) - discarded)
     pts = np.sort(packets.pts[packets.picture >= 0])
     times_ns = np.array([round(int(value) * tick_ns) for value in pts], np.int64)
     return SourceIndex(len(pts), times_ns, claimed, timecode, packets)
@@ -173,6 +165,30 @@ def _packet_table(rows: list[tuple[Any, ...]]) -> PacketTable | None:
     shown = np.flatnonzero(~discarded)
     picture[shown[np.argsort(pts[shown])]] = np.arange(len(shown))
     return PacketTable(pts.astype(np.int64), dts, is_key.astype(bool), picture)
+
+
+def _without_loose_end(packets: PacketTable, *, is_cut: bool) -> PacketTable:
+    """The table of a file that was cut off, without pictures whose predecessors may have been cut off with the rest.
+
+    With B-frames a picture lies in the file before some that are shown before it; what is still to come is shown after
+    the last decoding time. Without a promise of the header, a gap in even times shows that something was to come.
+    """
+    pts = np.sort(packets.pts[packets.picture >= 0])
+    sure = int(np.searchsorted(pts, packets.dts.max(), "right"))
+    if not is_cut:
+        slots = _even_slots(pts)
+        jumps = np.flatnonzero(np.diff(slots) > 1) + 1 if slots is not None else np.zeros(0, np.int64)
+        sure = int(next((jump for jump in jumps if jump >= sure), len(pts)))
+    return replace(packets, picture=np.where(packets.picture < sure, packets.picture, -1))
+
+
+def _even_slots(times: Int64Array) -> Int64Array | None:
+    gaps = np.diff(times)
+    if not len(gaps):
+        return np.zeros(len(times), np.int64)
+    slots = np.concatenate([[0], np.cumsum(np.rint(gaps / np.median(gaps)))]).astype(np.int64)
+    places = (times - times[0]) * (slots[-1] / (times[-1] - times[0]))
+    return slots if np.abs(places - slots).max() < MOST_JITTER else None
 
 
 def _claimed(stream: Any, discarded: int) -> int | None:
