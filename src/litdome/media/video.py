@@ -99,6 +99,8 @@ def open_video(path: Path, *, threads: int = 1) -> Iterator[tuple[Any, Any]]:
             if not container.streams.video:
                 raise InputError(f"{path}: no video stream in it")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise InputError(f"{path}: its codec is not known", hint="copy the file again, or --skip-camera")
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = threads
             yield container, stream
