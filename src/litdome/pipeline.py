@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +17,7 @@ from litdome.config import build_config
 from litdome.errors import InputError, LitdomeError, StoreError, UsageError
 from litdome.progress import Progress, ShouldStop, never, silent
 from litdome.stage import Stage, StageConfig, Unit
+from litdome.store.files import open_files
 from litdome.store.lock import absolute_url, hold_session
 from litdome.store.provenance import (
     StageRecord,
@@ -85,7 +85,7 @@ def wanted_fingerprint(session: Session, stage: Stage, config: StageConfig) -> s
         return None
     found = {name: record.fingerprint for name, record in inputs.items() if record is not None}
     found.update(_file_fingerprints(session, stage, config))
-    return stage_fingerprint(stage.name, stage.version, config.model_dump(mode="json"), found)
+    return stage_fingerprint(stage.name, stage.version, config.recorded(), found)
 
 
 def stage_status(session: Session, stage: Stage, config: StageConfig | None = None) -> StageStatus:
@@ -134,7 +134,7 @@ def run_stage(
     """
     with hold_session(session.url):
         found = dict(inputs) if inputs is not None else _input_fingerprints(session, stage, config)
-        settings = config.model_dump(mode="json")
+        settings = config.recorded()
         fingerprint = stage_fingerprint(stage.name, stage.version, settings, found)
         before, done_before = session.record(stage.name), session.done(stage.name)
         record = before
@@ -184,20 +184,25 @@ def ingest_recording(
         progress, should_stop: Callbacks.
 
     Raises:
-        InputError: The recording cannot be read or contradicts itself; no new session is left behind.
+        InputError: The recording cannot be read or contradicts itself; no new session is left behind, but what was
+            stored before that came to light is kept.
+        StoreError: It will not fit on the disk.
         UsageError: ``url`` exists and was made from something else.
     """
     from litdome.capture.ingest import Ingest
     from litdome.capture.recording import read_recording, session_attrs
+    from litdome.capture.space import check_space, needed_bytes
 
     recording = read_recording(folder)
     stage = Ingest(recording)
     config = build_config(stage.Config, stage.name, tables)
-    stage.plan(config)
+    plan = stage.plan(config)
     inputs = {"recording": folder_fingerprint(folder, without=("truth", "boards"))}
     attrs = session_attrs(recording)
     with hold_session(url):
         is_new = not session_exists(url)
+        if is_new:
+            check_space(url, needed_bytes(plan))
         session = Session.new(url, attrs) if is_new else _same_session(url, stage, config, inputs, attrs)
         try:
             return run_stage(
@@ -210,9 +215,8 @@ def ingest_recording(
                 should_stop=should_stop,
             )
         except InputError:
-            vanished = not all(camera.source.exists() for camera in recording.cameras)
-            if is_new and not vanished:
-                files, path = fsspec.core.url_to_fs(url)
+            if is_new and not session.done(stage.name).any():  # nothing that resuming could use
+                files, path = open_files(url)
                 files.rm(path, recursive=True)
             raise
 
@@ -221,7 +225,7 @@ def _same_session(
     url: str, stage: Stage, config: StageConfig, inputs: Mapping[str, str], attrs: Mapping[str, Any]
 ) -> Session:
     """The session at ``url`` if it was begun from the same input."""
-    wanted = stage_fingerprint(stage.name, stage.version, config.model_dump(mode="json"), inputs)
+    wanted = stage_fingerprint(stage.name, stage.version, config.recorded(), inputs)
     hint = "give another name, or remove it"
     try:
         session = Session.open(url, writable=True)
@@ -236,7 +240,7 @@ def _same_session(
 
 def session_exists(url: str) -> bool:
     """Whether anything is at ``url``; an empty folder is nothing."""
-    files, path = fsspec.core.url_to_fs(url)
+    files, path = open_files(url)
     return bool(files.isfile(path) or (files.exists(path) and files.ls(path)))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +58,7 @@ def interruptible(resume: str) -> Iterator[Callable[[], bool]]:
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         if asked:
-            raise KeyboardInterrupt
+            _stop_now()
         asked = True
         click.echo("litdome: finishing the running units (Ctrl-C again stops now)", err=True)
 
@@ -67,6 +69,13 @@ def interruptible(resume: str) -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
     if asked:
         raise Stopped("stopped; what is finished is kept", hint=resume)
+
+
+def _stop_now() -> None:
+    """End this process without waiting for its threads; the next run clears up, as after a kill."""
+    show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+    click.echo(f"{show_cursor}litdome: stopped at once; run the same command again to go on", err=True)
+    os._exit(Stopped.exit_code)
 
 
 def settings_options(function: Function) -> Function:

@@ -17,10 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
 from litdome.errors import StoreError
+from litdome.store.files import is_local, open_files, refusals
 from litdome.store.provenance import now
 
 log = logging.getLogger(__name__)
@@ -52,8 +50,8 @@ def lock_url(url: str) -> str:
 
 def absolute_url(url: str) -> str:
     """``url`` as a process with another working folder finds it."""
-    files, path = fsspec.core.url_to_fs(url)
-    return str(path) if isinstance(files, LocalFileSystem) else url
+    files, path = open_files(url)
+    return path if is_local(files) else url
 
 
 @contextmanager
@@ -92,8 +90,9 @@ _guard = threading.Lock()
 
 
 def _acquire(url: str) -> Callable[[], None]:
-    files, path = fsspec.core.url_to_fs(lock_url(url))
-    return _acquire_local(url, Path(path)) if isinstance(files, LocalFileSystem) else _acquire_remote(url, files, path)
+    files, path = open_files(lock_url(url))
+    with refusals(lock_url(url)):
+        return _acquire_local(url, Path(path)) if is_local(files) else _acquire_remote(url, files, path)
 
 
 def _acquire_local(url: str, path: Path) -> Callable[[], None]:
