@@ -27,6 +27,10 @@ class StageConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def recorded(self) -> dict[str, Any]:
+        """The settings as records and fingerprints hold them: alike where they make the same arrays."""
+        return self.model_dump(mode="json")
+
 
 @dataclass(frozen=True)
 class Unit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from litdome.lighting import KIND_CODES, LightingSchedule
 from litdome.media.hdr import read_hdr
 from litdome.media.images import probe_source, read_picture
 from litdome.media.index import SourceIndex, index_source
-from litdome.media.planes import CHROMA_STEPS, Region, need_region
+from litdome.media.planes import CHROMA_STEPS, PictureCodes, Region, cropped, need_region, scaled
 from litdome.media.video import VideoProbe
 from litdome.stage import StageConfig
 from litdome.store.layout import Compression
@@ -40,6 +41,10 @@ class IngestConfig(StageConfig):
     trust: Trust | None = Field(None, description="what wins where file and pixels, or times and offsets, disagree")
     skip_cameras: tuple[str, ...] = Field((), description="cameras to leave out")
     block_frames: int = Field(1024, ge=16, description="rig frames in a unit of work, at least")
+
+    def recorded(self) -> dict[str, Any]:
+        """As usual; who trusts the file gets the arrays of one whose file is right."""
+        return {**super().recorded(), "trust": None if self.trust == "file" else self.trust}
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +198,11 @@ def _clock(
         if times:
             warnings.append("no timestamps.csv: the times of the video files are used")
     return make_clock(cameras, fps, times, config.trust)
+
+
+def stored_picture(codes: PictureCodes, crop: Region | None, size: tuple[int, int], subsampling: str) -> PictureCodes:
+    """A picture as it is stored: cropped, then scaled."""
+    return scaled(codes if crop is None else cropped(codes, crop, subsampling), size, subsampling)
 
 
 def _rig_frames(clock: RigClock, camera: str, pictures: int, frames: int) -> npt.NDArray[np.int32]:

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from litdome.capture.blocks import block_at, kinds_by_code, stored_frames
-from litdome.capture.check import IngestConfig, IngestPlan, check_recording
+from litdome.capture.check import IngestConfig, IngestPlan, check_recording, stored_picture
 from litdome.capture.looks import LOOK_ARRAYS, empty_looks, measure_picture
 from litdome.capture.outcome import ingest_summary
 from litdome.capture.prepare import plane_shapes, prepare_session
 from litdome.capture.recording import Recording
 from litdome.media.images import iter_pictures
-from litdome.media.planes import PictureCodes, cropped, scaled
+from litdome.media.planes import PictureCodes
 from litdome.stage import RowWriter, SessionLike, StageConfig, Summary, Unit
 
 
@@ -89,8 +89,7 @@ def _pictures(plan: IngestPlan, row: int, start: int, stop: int) -> Iterator[tup
     first, end = int(wanted[0]), int(wanted[-1]) + 1
     for n, codes in iter_pictures(camera.source, plan.indexes[camera.id], first, end):
         if start <= frames[n] < stop:
-            cut = codes if plan.crop is None else cropped(codes, plan.crop, subsampling)
-            yield int(frames[n]), scaled(cut, size, subsampling)
+            yield int(frames[n]), stored_picture(codes, plan.crop, size, subsampling)
 
 
 class _BlockShards:

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.capture.blocks import stored_frames
-from litdome.capture.check import IngestPlan
+from litdome.capture.check import IngestPlan, stored_picture
 from litdome.capture.looks import LOOK_ARRAYS, empty_looks
 from litdome.capture.recording import Recording
 from litdome.lighting import rotate_hdri
 from litdome.media.hdr import read_hdr
 from litdome.media.images import read_picture
-from litdome.media.planes import PictureCodes, chroma_shape, cropped, scaled
+from litdome.media.planes import PictureCodes, chroma_shape
 from litdome.media.video import VideoProbe
 from litdome.pairs import PairTable, make_pairs
 from litdome.stage import SessionLike
@@ -129,10 +129,9 @@ def _write_background(session: SessionLike, plan: IngestPlan, camera: str, recor
     plate = read_picture(path)
     if plate.dtype == np.uint16:
         plate = (plate >> 8).astype(np.uint8)
-    codes = PictureCodes(rgb=plate) if plan.crop is None else cropped(PictureCodes(rgb=plate), plan.crop, "rgb")
     attrs = {"source": "given", "file": path.name}
     described = {"unit": "code", "description": "clean plate under flat light, display-referred"}
-    stored = scaled(codes, plan.sizes[camera], "rgb").picture
+    stored = stored_picture(PictureCodes(rgb=plate), plan.crop, plan.sizes[camera], "rgb").picture
     session.write_small(f"cameras/{camera}/background", stored, ("y", "x", "channel"), attrs=attrs, **described)
 
 

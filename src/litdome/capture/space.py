@@ -6,10 +6,36 @@ import shutil
 from pathlib import Path
 
 import fsspec
+import numpy as np
 
+from litdome.capture.blocks import stored_frames
+from litdome.capture.check import IngestPlan, stored_picture
 from litdome.errors import StoreError
+from litdome.media.images import iter_pictures
+from litdome.media.planes import Codes
+from litdome.store.layout import Compression, compress
 
+SAMPLED = 4  # pictures a camera: flat ones and relit ones
 RESERVE = 0.05  # of the need, for everything that is not pictures
+
+
+def needed_bytes(plan: IngestPlan) -> int:
+    """Bytes that a take will take, from its first pictures as they would be stored."""
+    total = 0
+    for camera in plan.cameras:
+        probe, size = plan.probes[camera.id], plan.sizes[camera.id]
+        pictures = sum(map(len, stored_frames(plan.lighting.schedule).values()))
+        sampled = [
+            sum(_stored_bytes(plane, plan.compression) for plane in (codes.luma, codes.chroma, codes.rgb))
+            for _, codes in iter_pictures(camera.source, plan.indexes[camera.id], 0, SAMPLED)
+            for codes in [stored_picture(codes, plan.crop, size, probe.subsampling)]
+        ]
+        total += round(pictures * sum(sampled) / max(len(sampled), 1))
+    return total
+
+
+def _stored_bytes(plane: Codes | None, compression: Compression) -> int:
+    return 0 if plane is None else len(compress(np.ascontiguousarray(plane), compression))
 
 
 def free_bytes(url: str) -> int | None:

@@ -103,19 +103,27 @@ class ShardLayout:
 
     def encode(self, chunk: Array) -> bytes:
         """The bytes of an inner chunk, shape ``self.chunk``, contiguous."""
-        payload = _compress(chunk, self.compression)
+        payload = compress(chunk, self.compression)
         return payload + crc32c(np.frombuffer(payload, np.uint8)) if self.checked else payload
 
     def decode(self, payload: npt.NDArray[np.uint8], into: Array) -> bool:
         """Decode an inner chunk's bytes into a contiguous array of the chunk's shape; whether they were sound."""
         if self.checked:
-            payload, stored = payload[:-CRC_BYTES], payload[-CRC_BYTES:].tobytes()
-            if crc32c(payload) != stored:
+            if not _matches(payload):
                 return False
+            payload = payload[:-CRC_BYTES]
         try:
             return _decompress(payload, self.compression, into.reshape(-1).view(np.uint8))
         except (RuntimeError, ValueError):
             return False
+
+    def is_sound(self, payload: npt.NDArray[np.uint8]) -> bool:
+        """Whether an inner chunk's bytes match their crc32c; without one, whether they can be decoded."""
+        return _matches(payload) if self.checked else self.decode(payload, np.empty(self.chunk, self.dtype))
+
+
+def _matches(payload: npt.NDArray[np.uint8]) -> bool:
+    return crc32c(payload[:-CRC_BYTES]) == payload[-CRC_BYTES:].tobytes()
 
 
 def crc32c(payload: npt.NDArray[np.uint8]) -> bytes:
@@ -152,7 +160,8 @@ def compression_of(codecs: tuple[Any, ...]) -> Compression | None:
     return "zstd-1" if isinstance(names[1], ZstdCodec) else "lz4-1" if isinstance(names[1], BloscCodec) else None
 
 
-def _compress(chunk: Array, compression: Compression) -> bytes:
+def compress(chunk: Array, compression: Compression) -> bytes:
+    """The compressed bytes of a contiguous array."""
     if compression == "zstd-1":
         return cast(bytes, zstd.compress(chunk, 1))
     if compression == "lz4-1":
