@@ -20,12 +20,13 @@ HATCH = (
     '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
     '<path d="M0 0v6" class="hatch"/></pattern></defs>'
 )
+COLORS = 6  # of lines, in the page's style
 POINTS = 700  # of a line: more cannot be seen
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
-    """One line of a chart; ``faint`` ones lie behind."""
+    """One line of a chart; ``faint`` ones lie behind, those without a name are in no legend."""
 
     name: str
     x: FloatArray
@@ -148,14 +149,17 @@ def line_chart(lines: Sequence[Line], *, x_label: str, y_label: str, what: str) 
         parts.append(f'<path d="M{left} {y:.1f}h{width}" class="grid"/>' + _text(left - 8, y + 4, f"{tick:g}", "end"))
     for tick in nice_ticks(start, stop, 8):
         parts.append(_text(float(place_x(tick)), upper + height + 18, f"{tick:g}", "middle"))
-    for n, line in enumerate(lines):
+    named, strong = [line for line in lines if line.name], [line for line in lines if not line.faint]
+    for line in sorted(lines, key=lambda line: not line.faint):
         at = np.unique(np.linspace(0, len(line.x) - 1, min(POINTS, len(line.x))).round().astype(int))
         at = at[np.isfinite(line.y[at])]
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(place_x(line.x[at]), place_y(line.y[at]), strict=True))
-        parts.append(f'<polyline points="{points}" class="line {"faint" if line.faint else f"line-{n}"}"/>')
-        x = left + width - 150 * (len(lines) - n) + 30
-        parts.append(f'<path d="M{x} {upper + 8}h22" class="line {"faint" if line.faint else f"line-{n}"}"/>')
-        parts.append(_text(x + 28, upper + 12, line.name, "start"))
+        css = "faint" if line.faint else f"line-{strong.index(line) % COLORS}"
+        parts.append(f'<polyline points="{points}" class="line {css}"/>')
+        if line.name:
+            x = left + width - 150 * (len(named) - named.index(line)) + 30
+            parts.append(f'<path d="M{x} {upper + 8}h22" class="line {css}"/>')
+            parts.append(_text(x + 28, upper + 12, line.name, "start"))
     parts.append(_text(left + width / 2, upper + height + 40, x_label, "middle", "label"))
     middle = upper + height / 2
     parts.append(f'<g transform="rotate(-90 16 {middle})">{_text(16, middle, y_label, "middle", "label")}</g>')

@@ -65,7 +65,7 @@ def lost_frames(session: Session) -> BoolArray:
 
 
 def ingested_frames(session: Session, frames: int) -> BoolArray:
-    """Which rig frames ingest has come to, shape (camera, frame); its units are blocks of frames, of each all cameras."""
+    """Which rig frames ingest came to, shape (camera, frame): its units are blocks of frames, of each all cameras."""
     done = session.done("ingest")
     cameras = len(session.cameras)
     if not len(done) or len(done) % cameras:

@@ -13,8 +13,10 @@ import numpy.typing as npt
 
 from litdome.pipeline import processing_stages
 from litdome.report.charts import heat_map
+from litdome.report.evidence import gather
 from litdome.report.sheets import COMPENSATED, FLAT, MASK, RELIT, Picture, light_tiles, pair_tiles
 from litdome.report.status import PairQuality, SessionStatus, pair_quality, plural, session_status
+from litdome.report.take_section import TakeSection, take_section
 from litdome.store.provenance import StageRecord
 from litdome.store.session import Session
 
@@ -75,6 +77,7 @@ class SessionSection:
     facts: tuple[tuple[str, str], ...]
     verdict: tuple[str, ...]
     status: SessionStatus
+    take: TakeSection
     shown: str
     sheets: tuple[Sheet, ...]
     lights: Sheet | None
@@ -87,7 +90,8 @@ class SessionSection:
 
 def session_section(session: Session) -> SessionSection:
     """Collect everything that the page shows of a session, whatever stage it has reached."""
-    status = session_status(session)
+    evidence = gather(session)
+    status = session_status(session, evidence)
     ingested = session.record("ingest") is not None and session.has("pairs/alpha")
     quality = pair_quality(session) if ingested else None
     cameras = spaced(session.cameras, SHOWN_CAMERAS) if ingested else ()
@@ -98,6 +102,7 @@ def session_section(session: Session) -> SessionSection:
         facts=_facts(session),
         verdict=_verdict(session, status, quality),
         status=status,
+        take=take_section(session, evidence, status.verdict),
         shown=_shown(session, cameras, pairs) if ingested else "",
         sheets=tuple(_pair_sheet(session, cameras, pair) for pair in pairs),
         lights=_lights(session, cameras) if ingested and session.hdri_names else None,

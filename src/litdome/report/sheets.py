@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from litdome.color import linear_from_srgb, srgb_from_linear
 from litdome.errors import FrameAbsentError, StoreError
 from litdome.lighting import clean_hdri, tone_map_ldr
 from litdome.media.planes import PictureCodes, rgb_from_planes
@@ -20,6 +21,7 @@ from litdome.store.session import Session
 OUTLINE = (255, 0, 144)
 FLAT, RELIT, MASK, COMPENSATED = "flat", "relit", "mask on relit", "flat moved to the relit time"
 JPEG_QUALITY = 88
+BLACK_CODE, DIM_CODE, LIFTED_CODE = 3, 72, 140  # below the first nothing is to be seen; below the second little
 Tiles = Mapping[str, UInt8Array]
 
 
@@ -61,6 +63,25 @@ def shrink(picture: UInt8Array, width: int) -> UInt8Array:
     if own <= width:
         return picture
     return np.asarray(cv2.resize(picture, (width, max(1, round(height * width / own))), interpolation=cv2.INTER_AREA))
+
+
+def shrink_to(picture: UInt8Array, width: int, height: int) -> UInt8Array:
+    """A picture reduced to fit ``width`` by ``height`` px."""
+    return shrink(picture, max(1, min(width, picture.shape[1] * height // picture.shape[0])))
+
+
+def lifted(picture: UInt8Array) -> tuple[UInt8Array, int]:
+    """A picture bright enough to look at: one whose brightest hundredth is dim gains whole stops, in linear light.
+
+    Returns:
+        The picture, and the stops it gained; 0 where it is bright enough or black.
+    """
+    bright = int(np.quantile(picture.max(axis=-1), 0.99))
+    light = linear_from_srgb(np.arange(256, dtype=np.float32) / 255)
+    if not BLACK_CODE < bright < DIM_CODE:
+        return picture, 0
+    stops = int(np.ceil(np.log2(light[LIFTED_CODE] / light[bright])))
+    return to_codes(srgb_from_linear(np.minimum(light * np.float32(2**stops), 1)))[picture], stops
 
 
 def outline_mask(picture: UInt8Array, mask: UInt8Array) -> UInt8Array:

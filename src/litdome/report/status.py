@@ -104,9 +104,9 @@ class SessionStatus:
         }
 
 
-def session_status(session: Session) -> SessionStatus:
-    """Measure a session against the settings that its stages ran with; no picture is read."""
-    evidence = gather(session)
+def session_status(session: Session, evidence: Evidence | None = None) -> SessionStatus:
+    """Measure a session against the settings that its stages ran with; ``evidence`` saves gathering it again."""
+    evidence = gather(session) if evidence is None else evidence
     return SessionStatus(
         headline=_headline(session),
         verdict=judge_take(evidence),
