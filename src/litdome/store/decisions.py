@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 
 from litdome.errors import StoreError
+from litdome.store.files import open_files, refusals, staged_file, write_all
 from litdome.store.provenance import now
 
 
@@ -41,13 +41,16 @@ def decisions_folder(url: str) -> str:
 
 
 def add_decision(url: str, decision: Decision) -> str:
-    """Record a decision about the session at ``url``; gives the new file's path."""
+    """Record a decision about the session at ``url``; gives the new file's path.
+
+    Raises:
+        StoreError: The disk refuses.
+    """
     stamped = {**asdict(decision), "time": decision.time or now()}
-    files, folder = fsspec.core.url_to_fs(decisions_folder(url))
-    files.makedirs(folder, exist_ok=True)
+    files, folder = open_files(decisions_folder(url))
     path = f"{folder}/{stamped['time'].replace(':', '')}-{uuid.uuid4().hex}.json"
-    with files.open(path, "w") as stream:
-        json.dump(stamped, stream, indent=1)
+    with staged_file(files, path) as stream:
+        write_all(stream, json.dumps(stamped, indent=1).encode(), path)
     return path
 
 
@@ -57,12 +60,15 @@ def read_decisions(url: str) -> tuple[Decision, ...]:
     Raises:
         StoreError: A decision file that cannot be read.
     """
-    files, folder = fsspec.core.url_to_fs(decisions_folder(url))
+    files, folder = open_files(decisions_folder(url))
     found: list[tuple[str, str, Decision]] = []
-    for path in sorted(files.glob(f"{folder}/*.json")):
+    with refusals(folder):
+        paths = sorted(files.glob(f"{folder}/*.json"))
+    for path in paths:
         try:
-            with files.open(path, "r") as stream:
-                decision = _decision(json.load(stream))
+            with refusals(path):
+                text = files.cat_file(path)
+            decision = _decision(json.loads(text))
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path}: not a decision: {error}", hint="mend or move the file away") from error
         found.append((decision.time, path, decision))

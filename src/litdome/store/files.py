@@ -20,6 +20,7 @@ import fsspec
 from litdome.errors import StoreError
 
 FileSystem: TypeAlias = fsspec.AbstractFileSystem
+BLOCK_BYTES = 1 << 23
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
@@ -103,6 +104,36 @@ def write_all(stream: RawIOBase, payload: bytes | memoryview, where: str, needed
     with refusals(where, needed):
         while left:
             left = left[stream.write(left) or 0 :]
+
+
+def list_files(files: FileSystem, folder: str) -> dict[str, int]:
+    """Size of every file below ``folder`` by its relative path; what writers have not finished does not count.
+
+    Raises:
+        StoreError: As `refusals`.
+    """
+    with refusals(folder):
+        found = files.find(folder, detail=True)
+    names = {path[len(folder) + 1 :]: int(found[path]["size"]) for path in sorted(found)}
+    return {name: size for name, size in names.items() if name and not name.endswith(".partial")}
+
+
+def read_blocks(files: FileSystem, path: str, size: int) -> Iterator[bytes]:
+    """The ``size`` bytes of a file in blocks, from the disk where memory can be passed over.
+
+    Raises:
+        StoreError: As `refusals`.
+    """
+    if not is_local(files):
+        for start in range(0, size, BLOCK_BYTES):
+            with refusals(path):
+                yield files.cat_file(path, start=start, end=min(start + BLOCK_BYTES, size))
+        return
+    with refusals(path), Path(path).open("rb") as stream:
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        while block := stream.read(BLOCK_BYTES):
+            yield block
 
 
 def sync_folder(folder: Path) -> None:

@@ -110,7 +110,7 @@ def make_array(
         fill_value=fill,
         dimension_names=dims,
         attributes=dict(attrs),
-        overwrite=True,
+        overwrite=found is not None,
         config={"write_empty_chunks": True},
     )
 
