@@ -53,7 +53,7 @@ class IngestPlan:
 
     Attributes:
         cameras: Those that are taken, sorted by id.
-        probes: What each source holds.
+        probes: What each source holds; a camera that is still being written has none, no index, and so on.
         indexes: Its pictures.
         sizes: Stored (width, height) of each camera, px.
         crop: Part of the recorded pictures that is stored, px; None: all.
@@ -82,8 +82,13 @@ class IngestPlan:
     warnings: tuple[str, ...]
 
 
-def check_recording(recording: Recording, config: IngestConfig) -> IngestPlan:
+def check_recording(recording: Recording, config: IngestConfig, waiting: frozenset[str] = frozenset()) -> IngestPlan:
     """Probe and index every camera, read the schedule, the time stamps, the HDRIs and the plates; write nothing.
+
+    Args:
+        recording: What to look at.
+        config: Settings.
+        waiting: Cameras whose files are still being written: they have their place in the plan, and nothing more.
 
     Raises:
         UsageError: ``skip_cameras`` names a camera that is not there.
@@ -92,18 +97,20 @@ def check_recording(recording: Recording, config: IngestConfig) -> IngestPlan:
     """
     cameras = _taken_cameras(recording, config.skip_cameras)
     warnings = [f"camera {id}: skipped as asked" for id in sorted(set(config.skip_cameras))]
-    probes = {camera.id: _probe(camera) for camera in cameras}
-    indexes = {camera.id: index_source(camera.source) for camera in cameras}
+    warnings += [f"{path}: not listed in recording.toml; left out" for path in recording.unlisted]
+    here = tuple(camera for camera in cameras if camera.id not in waiting)
+    probes = {camera.id: _probe(camera) for camera in here}
+    indexes = {camera.id: index_source(camera.source) for camera in here}
     fps = _fps(recording, probes, warnings)
     clock = _clock(recording, cameras, indexes, fps, config, warnings)
-    sizes = {camera.id: stored_size(camera.id, probes[camera.id], config) for camera in cameras}
-    for camera in cameras:
+    sizes = {id: stored_size(id, probe, config) for id, probe in probes.items()}
+    for camera in here:
         _check_background(recording, camera.id, probes[camera.id])
     if recording.schedule is not None:
         lighting, light_source = read_lighting(recording.schedule, recording.hdris), recording.schedule.name
         _check_hdris(recording, lighting.schedule, warnings)
     else:
-        lighting, light_source = _look(cameras, probes, indexes, clock, warnings)
+        lighting, light_source = _look(here, probes, indexes, clock, warnings)
     if not (lighting.schedule.kind == KIND_CODES["flat"]).any():
         raise InputError(f"{recording.folder}: no flat frame in {light_source}", hint="correct the lighting schedule")
     frames = len(lighting.pattern)
@@ -190,8 +197,7 @@ def _clock(
     """From timestamps.csv, else from the containers, else by counting."""
     if recording.timestamps:
         times = read_timestamps(recording.timestamps)
-        untimed = [camera.id for camera in cameras if camera.id not in times]
-        warnings += [f"camera {id}: not in timestamps.csv; its frames are counted" for id in untimed]
+        warnings += _timestamp_warnings(recording, indexes, times)
     else:
         offsets = {camera.id: camera.frame_offset or 0 for camera in cameras}
         times = times_from_container(indexes, fps, offsets)
@@ -203,6 +209,24 @@ def _clock(
 def stored_picture(codes: PictureCodes, crop: Region | None, size: tuple[int, int], subsampling: str) -> PictureCodes:
     """A picture as it is stored: cropped, then scaled."""
     return scaled(codes if crop is None else cropped(codes, crop, subsampling), size, subsampling)
+
+
+def _timestamp_warnings(
+    recording: Recording, indexes: Mapping[str, SourceIndex], times: Mapping[str, npt.NDArray[np.int64]]
+) -> list[str]:
+    """Where timestamps.csv and the files do not list the same cameras and pictures."""
+    untimed = [id for id in indexes if id not in times]
+    unknown = sorted(set(times) - {camera.id for camera in recording.cameras})
+    counts = [(id, len(times[id]), len(index)) for id, index in indexes.items() if id in times]
+    return [
+        *(f"camera {id}: not in timestamps.csv; its frames are counted" for id in untimed),
+        *(f"timestamps.csv: no camera {id} in the recording; its times are left" for id in unknown),
+        *(
+            f"camera {id}: timestamps.csv lists {listed} pictures, the file holds {held}: taken to be the first ones"
+            for id, listed, held in counts
+            if listed != held
+        ),
+    ]
 
 
 def _rig_frames(clock: RigClock, camera: str, pictures: int, frames: int) -> npt.NDArray[np.int32]:

@@ -66,6 +66,7 @@ class Recording:
         timestamps: timestamps.csv, if there is one.
         cameras: Sorted by id.
         hdris: HDRI files by name.
+        unlisted: Videos in cameras/ that recording.toml leaves out, relative to the folder.
     """
 
     folder: Path
@@ -83,6 +84,7 @@ class Recording:
     timestamps: Path | None
     cameras: tuple[CameraSource, ...]
     hdris: Mapping[str, Path]
+    unlisted: tuple[str, ...] = ()
 
     def background(self, camera: str) -> Path | None:
         """The clean plate of a camera, if there is one."""
@@ -124,6 +126,7 @@ def read_recording(folder: Path) -> Recording:
         timestamps=need_file(folder / "timestamps.csv"),
         cameras=cameras,
         hdris=_hdri_files(folder / "hdris"),
+        unlisted=_unlisted_videos(folder, cameras),
     )
 
 
@@ -201,6 +204,12 @@ def _hdri_files(folder: Path) -> dict[str, Path]:
         found[path.stem] = path
     need_names(found, "HDRI")
     return found
+
+
+def _unlisted_videos(folder: Path, cameras: tuple[CameraSource, ...]) -> tuple[str, ...]:
+    root, listed = folder / "cameras", {camera.source.resolve() for camera in cameras}
+    videos = (path for path in root.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES) if root.is_dir() else ()
+    return tuple(sorted(f"cameras/{path.name}" for path in videos if path.resolve() not in listed))
 
 
 def _need_one_plate_each(folder: Path, cameras: tuple[CameraSource, ...]) -> None:
