@@ -142,7 +142,7 @@ def run_stage(
         if record is not None and same and record.finished:
             return record
         if record is None or not same:
-            _forget_done(session, stage.name)  # first: who is killed here leaves no old flags under the new record
+            forget_done(session, stage.name)  # first: who is killed here leaves no old flags under the new record
             record = StageRecord(stage.name, stage.version, fingerprint, found, settings, started=now())
             session.write_record(record)
         units = stage.prepare(session, config)
@@ -197,7 +197,7 @@ def ingest_recording(
     stage = Ingest(recording)
     config = build_config(stage.Config, stage.name, tables)
     plan = stage.plan(config)
-    inputs = {"recording": folder_fingerprint(folder, without=("truth", "boards"))}
+    inputs = recording_inputs(folder)
     attrs = session_attrs(recording)
     with hold_session(url):
         is_new = not session_exists(url)
@@ -219,6 +219,11 @@ def ingest_recording(
                 files, path = open_files(url)
                 files.rm(path, recursive=True)
             raise
+
+
+def recording_inputs(folder: Path) -> dict[str, str]:
+    """The fingerprint of a recording folder, as the record of ingest holds it."""
+    return {"recording": folder_fingerprint(folder, without=("truth", "boards"))}
 
 
 def _same_session(
@@ -322,7 +327,8 @@ def _file_fingerprints(session: Session, stage: Stage, config: StageConfig) -> d
     return {"files": digest([file_fingerprint(path, root) for path in files])}
 
 
-def _forget_done(session: Session, stage: str) -> None:
+def forget_done(session: Session, stage: str) -> None:
+    """Take all units of a stage for not done."""
     if session.has(f"steps/{stage}/done"):
         done = session.array(f"steps/{stage}/done")
         done[...] = np.zeros(done.shape, bool)

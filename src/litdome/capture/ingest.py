@@ -28,14 +28,14 @@ class Ingest:
     needs: ClassVar[tuple[str, ...]] = ()
     Config: ClassVar[type[StageConfig]] = IngestConfig
 
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
+    def __init__(self, recording: Recording, waiting: frozenset[str] = frozenset()) -> None:
+        self.recording, self.waiting = recording, waiting
         self._plan: tuple[StageConfig, IngestPlan] | None = None
 
     def plan(self, config: StageConfig) -> IngestPlan:
         """`check_recording`, once per config (an `IngestConfig`)."""
         if self._plan is None or self._plan[0] != config:
-            self._plan = (config, check_recording(self.recording, cast(IngestConfig, config)))
+            self._plan = (config, check_recording(self.recording, cast(IngestConfig, config), self.waiting))
         return self._plan[1]
 
     def prepare(self, session: SessionLike, config: IngestConfig) -> list[Unit]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from litdome.capture.blocks import stored_frames
 from litdome.capture.check import IngestPlan, stored_picture
 from litdome.capture.looks import LOOK_ARRAYS, empty_looks
-from litdome.capture.recording import Recording
+from litdome.capture.recording import CameraSource, Recording
 from litdome.lighting import rotate_hdri
 from litdome.media.hdr import read_hdr
 from litdome.media.images import read_picture
@@ -38,30 +38,32 @@ def prepare_session(session: SessionLike, plan: IngestPlan, recording: Recording
     _write_schedule(session, plan)
     _create_looks(session, plan)
     _write_hdris(session, plan, recording)
-    for camera in plan.cameras:
-        _create_pictures(session, plan, camera.id, recording)
-        _write_background(session, plan, camera.id, recording)
+    for camera in plan.probes:
+        _create_pictures(session, plan, camera, recording)
+        _write_background(session, plan, camera, recording)
 
 
 def _write_rig(session: SessionLike, plan: IngestPlan) -> None:
     cameras = plan.cameras
-    probes = [plan.probes[camera.id] for camera in cameras]
+    probes = [plan.probes.get(camera.id) for camera in cameras]
     attrs = {
         "camera_ids": [camera.id for camera in cameras],
         "roles": [camera.role for camera in cameras],
         "models": ["pinhole5"] * len(cameras),
-        "recorded_sizes": [[probe.width, probe.height] for probe in probes],
+        "recorded_sizes": [probe and [probe.width, probe.height] for probe in probes],
         "crops": [None if plan.crop is None else list(plan.crop) for _ in cameras],
         "calibration_sizes": [camera.calibration_size and list(camera.calibration_size) for camera in cameras],
         "calibration_fits": [camera.calibration_fit for camera in cameras],
-        "capture": [
-            {**probe.metadata, **camera.capture.model_dump(exclude_none=True)}
-            for camera, probe in zip(cameras, probes, strict=True)
-        ],
+        "capture": [_capture(camera, probe) for camera, probe in zip(cameras, probes, strict=True)],
     }
-    sizes = np.array([plan.sizes[camera.id] for camera in cameras], np.int32)
+    sizes = np.array([plan.sizes.get(camera.id, (0, 0)) for camera in cameras], np.int32)
     description = "width and height of the stored pictures"
     session.write_small("rig/size", sizes, ("camera", "axis"), unit="px", description=description, attrs=attrs)
+
+
+def _capture(camera: CameraSource, probe: VideoProbe | None) -> dict[str, Any]:
+    """How a camera was set, as the stream says and, before it, recording.toml."""
+    return {**(probe.metadata if probe else {}), **camera.capture.model_dump(exclude_none=True)}
 
 
 def _write_schedule(session: SessionLike, plan: IngestPlan) -> None:

@@ -22,7 +22,7 @@ RESERVE = 0.05  # of the need, for everything that is not pictures
 def needed_bytes(plan: IngestPlan) -> int:
     """Bytes that a take will take, from its first pictures as they would be stored."""
     total = 0
-    for camera in plan.cameras:
+    for camera in (camera for camera in plan.cameras if camera.id in plan.probes):
         probe, size = plan.probes[camera.id], plan.sizes[camera.id]
         pictures = sum(map(len, stored_frames(plan.lighting.schedule).values()))
         sampled = [

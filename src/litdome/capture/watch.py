@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 State = tuple[int, int]  # size in bytes, modification time in ns
 
 
-def file_states(paths: Iterable[Path]) -> dict[Path, State]:
-    """Size and modification time of files; of a folder, those of the files in it. What is not there is left out."""
+def file_states(path: Path) -> dict[Path, State]:
+    """Size and modification time of a file, or of all files below a folder; empty where nothing is."""
     found: dict[Path, State] = {}
-    for path in paths:
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-            try:
-                status = file.stat()
-            except FileNotFoundError:
-                continue
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        try:
+            status = file.stat()
+        except FileNotFoundError:
+            continue
+        if not file.is_dir():
             found[file] = (status.st_size, status.st_mtime_ns)
     return found
 
@@ -37,8 +37,8 @@ class Watch:
     _seen: dict[Path, tuple[dict[Path, State], float]] = field(default_factory=dict)
 
     def is_at_rest(self, path: Path) -> bool:
-        """Whether a file or folder is there, and neither it nor a file in it has changed in the last ``rest_s``."""
-        states, now = file_states([path]), self.clock()
+        """Whether a file, or files below a folder, are there, and none has changed in the last ``rest_s``."""
+        states, now = file_states(path), self.clock()
         before = self._seen.get(path)
         if before is None or before[0] != states:
             self._seen[path] = (states, now)
