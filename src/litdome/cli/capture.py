@@ -77,16 +77,24 @@ def synth(
 @click.argument("recording", type=click.Path(path_type=Path))
 @click.argument("session", type=str)
 @click.option("--scale", type=float, help="Store pictures at this scale.")
-@click.option("--trust", type=click.Choice(["timestamps", "offset"]), help="Which to believe where they contradict.")
+@click.option("--crop", metavar="X0,Y0,X1,Y1", help="Store this part of the recorded pictures, px, half-open.")
+@click.option(
+    "--trust",
+    type=click.Choice(["timestamps", "offset", "file", "pixels"]),
+    help="Which to believe where they contradict: times or offsets, the lighting file or the pixels.",
+)
 @click.option("--skip-camera", "skip_cameras", multiple=True, metavar="ID", help="Go on without a camera.")
+@click.option("--follow", is_flag=True, help="The recording is still being written: take cameras as they come.")
 @place_options
 @settings_options
 def ingest(
     recording: Path,
     session: str,
     scale: float | None,
+    crop: str | None,
     trust: str | None,
     skip_cameras: tuple[str, ...],
+    follow: bool,
     workers: int | None,
     scheduler: str | None,
     config_file: Path | None,
@@ -97,10 +105,12 @@ def ingest(
     Example: litdome ingest take01 take01.zarr
     """
     tables = read_tables(session, config_file, assignments)
-    given = {"scale": scale, "trust": trust, "skip_cameras": list(skip_cameras) or None}
+    region = None if crop is None else _region(crop)
+    given = {"scale": scale, "crop": region, "trust": trust, "skip_cameras": list(skip_cameras) or None}
     tables["ingest"] = {**tables.get("ingest", {}), **{key: value for key, value in given.items() if value is not None}}
     with open_executor(workers, scheduler) as executor:
-        _ingest(recording, session, tables, executor, f"litdome ingest {recording} {session}")
+        resume = f"litdome ingest {recording} {session}" + (" --follow" if follow else "")
+        _ingest(recording, session, tables, executor, resume, follow=follow)
     click.echo(session)
 
 
@@ -229,12 +239,36 @@ def _calibration_source(boards: Path | None, import_file: Path | None) -> dict[s
     return {"source": "boards", "boards_dir": str(boards)} if boards is not None else {}
 
 
-def _ingest(recording: Path, url: str, tables: dict[str, Any], executor: Executor, resume: str) -> None:
+def _region(crop: str) -> list[int]:
+    parts = crop.split(",")
+    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
+        raise UsageError(f"--crop {crop}: expected X0,Y0,X1,Y1", hint="--crop 0,0,3840,2160")
+    return [int(part) for part in parts]
+
+
+def _ingest(
+    recording: Path, url: str, tables: dict[str, Any], executor: Executor, resume: str, *, follow: bool = False
+) -> None:
+    from litdome.following import follow_recording
     from litdome.pipeline import ingest_recording
 
+    read = follow_recording if follow else ingest_recording
     with progress_bars() as progress, interruptible(resume) as should_stop:
-        record = ingest_recording(recording, url, tables, executor=executor, progress=progress, should_stop=should_stop)
-    _say_warnings(record)
+        record = read(recording, url, tables, executor=executor, progress=progress, should_stop=should_stop)
+    if record is not None:
+        _say_warnings(record)
+        _say_verdict(url)
+
+
+def _say_verdict(url: str) -> None:
+    """Is the take good? On stderr, while the subject is still on stage."""
+    from litdome import open_session
+    from litdome.report.verdict import verdict
+
+    found = verdict(open_session(url))
+    click.echo(found.headline, err=True)
+    for trouble in found.troubles[1:]:
+        click.echo(f"  {trouble.text}", err=True)
 
 
 def _run_stages(
