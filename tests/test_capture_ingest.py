@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,14 +13,15 @@ import pytest
 from litdome.capture.check import IngestConfig, check_recording
 from litdome.capture.ingest import Ingest
 from litdome.capture.recording import read_recording, session_attrs
+from litdome.capture.space import needed_bytes
 from litdome.compute import Threads
-from litdome.errors import FrameAbsentError, InputError, UsageError
+from litdome.errors import ConfigError, FrameAbsentError, InputError, StoreError, UsageError
 from litdome.lighting import rotate_hdri
 from litdome.media.encode import VideoWriter
 from litdome.media.hdr import write_hdr
 from litdome.media.planes import rgb_from_planes
 from litdome.media.video import iter_planes
-from litdome.pipeline import run_stage
+from litdome.pipeline import ingest_recording, run_stage
 from litdome.store.provenance import StageRecord
 from litdome.store.session import Session
 
@@ -245,3 +247,88 @@ def test_the_real_recording_goes_in(real_walk: Path, tmp_path: Path) -> None:
     whole = rgb_from_planes(codes.luma, codes.chroma)
     small = cv2.resize(whole, (270, 480), interpolation=cv2.INTER_AREA)
     assert np.abs(session.read_frame("c01", "flat", 0).astype(int) - small).mean() < 2
+
+
+def test_small_blocks_make_the_arrays_of_one_block(tmp_path: Path) -> None:
+    folder = make_long_take(tmp_path / "a")
+    whole, _ = ingest(folder, tmp_path / "whole.zarr")
+    parts, record = ingest(folder, tmp_path / "parts.zarr", block_frames=16)
+    assert len(parts.done("ingest")) > 4 and len(whole.done("ingest")) == 2
+    paths = [f"cameras/{c}/{k}/{p}" for c in ("c00", "c01") for k in ("flat", "relit") for p in ("luma", "chroma")]
+    for path in (*paths, "schedule/present", "looks/grid", "looks/fingerprint", "looks/sharpness"):
+        np.testing.assert_array_equal(whole.read(path), parts.read(path), err_msg=path)
+    assert record.summary["counts"]["c00"] == {"container": 100, "claimed": 100, "decoded": 100}
+
+
+def make_long_take(folder: Path) -> Path:
+    """A hundred frames in an interleave without a beat, a camera with drops."""
+    kinds = np.random.default_rng(3).integers(0, 2, 100)
+    kinds[0] = 0
+    rows = ["camera,frame,time_ns"]
+    for id, dropped in (("c00", ()), ("c01", (17, 18, 63))):
+        kept = [frame for frame in range(100) if frame not in dropped]
+        with VideoWriter(folder / f"cameras/{id}.mp4", fps=25, crf=20) as video:
+            for frame in kept:
+                rng = np.random.default_rng(frame)
+                video.write(rng.integers(0, 255, (32, 48, 3), np.uint8))
+        rows += [f"{id},{n},{10**15 + frame * 40_000_000}" for n, frame in enumerate(kept)]
+    (folder / "timestamps.csv").write_text("\n".join(rows) + "\n")
+    lights = [f"{frame},{'hdri,field' if kind else 'flat,'}" for frame, kind in enumerate(kinds)]
+    (folder / "lights.csv").write_text("\n".join(["frame,kind,hdri", *lights]) + "\n")
+    (folder / "hdris").mkdir()
+    write_hdr(folder / "hdris/field.exr", HDR)
+    (folder / "recording.toml").write_text("fps = 25.0\n")
+    return folder
+
+
+def test_a_crop_stores_the_codes_inside_it(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "a")
+    whole, _ = ingest(folder, tmp_path / "whole.zarr")
+    cut, _ = ingest(folder, tmp_path / "cut.zarr", crop=(8, 4, 40, 28))
+    assert cut.size("c00") == (32, 24) and cut.array("rig/size").attrs["crops"] == [[8, 4, 40, 28]] * 2
+    luma, chroma = (whole.read(f"cameras/c00/flat/{plane}") for plane in ("luma", "chroma"))
+    np.testing.assert_array_equal(cut.read("cameras/c00/flat/luma"), luma[:, 4:28, 8:40])
+    np.testing.assert_array_equal(cut.read("cameras/c00/flat/chroma"), chroma[:, :, 2:14, 4:20])
+    with pytest.raises(ConfigError, match="camera c00: crop 8,4,50,28 px is not inside 48x32 px"):
+        ingest(folder, tmp_path / "out.zarr", crop=(8, 4, 50, 28))
+    with pytest.raises(ConfigError, match="cuts through chroma"):
+        ingest(folder, tmp_path / "odd.zarr", crop=(7, 4, 39, 28))
+
+
+def test_a_take_that_will_not_fit_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_take(tmp_path / "a")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, 1000))
+    with pytest.raises(StoreError, match=r"needs about [\d.]+ kB, 1 kB are free") as caught:
+        ingest_recording(folder, str(tmp_path / "a.zarr"), {})
+    assert caught.value.exit_code == 5 and not (tmp_path / "a.zarr").exists()
+
+
+def test_the_estimate_of_the_room_is_near_what_is_taken(tmp_path: Path) -> None:
+    folder = make_long_take(tmp_path / "a")
+    stage = Ingest(read_recording(folder))
+    expected = needed_bytes(stage.plan(IngestConfig()))
+    ingest(folder, tmp_path / "a.zarr")
+    taken = sum(path.stat().st_size for path in (tmp_path / "a.zarr/cameras").rglob("c/**/*") if path.is_file())
+    assert taken == pytest.approx(expected, rel=0.15)
+
+
+def test_undecodable_pictures_are_counted_and_shift_nothing(tmp_path: Path) -> None:
+    folder = make_long_take(tmp_path / "a")
+    whole, _ = ingest(folder, tmp_path / "whole.zarr")
+    file = folder / "cameras/c00.mp4"
+    codes = bytearray(file.read_bytes())
+    middle = len(codes) // 2
+    codes[middle : middle + 4000] = bytes(4000)
+    file.write_bytes(codes)
+    broken, record = ingest(folder, tmp_path / "broken.zarr")
+    lost = np.flatnonzero(~broken.read("schedule/present")[0])
+    assert 0 < len(lost) < 60
+    assert record.summary["counts"]["c00"] == {"container": 100, "claimed": 100, "decoded": 100 - len(lost)}
+    assert any(f"c00: {len(lost)} pictures cannot be decoded: rig frames {lost[0]}" in text for text in record.warnings)
+    for kind in ("flat", "relit"):
+        for n, frame in enumerate(broken.frames(kind)):
+            if frame not in lost:
+                path = f"cameras/c00/{kind}/luma"
+                np.testing.assert_array_equal(broken.array(path)[n], whole.array(path)[n])
