@@ -1,47 +1,77 @@
-"""Killed at any moment of ingest and of every stage, a take is finished by running again: the same bytes, nothing twice.
+"""Whatever happens to a run, running again ends it with the same bytes, and nothing that was finished is done twice.
 
-``LITDOME_KILLS`` sets how often (``make soak``: 200).
+Kills at any moment of ingest and of every stage (``LITDOME_KILLS`` sets how many; ``make soak``: 200), full and
+read-only disks, a source that vanishes, Ctrl-C; and the same bytes on S3 and on worker processes.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from killed_runs import STAGES, Death, Server, contents, done_twice, serving
 
 from litdome.calib.exchange import write_transforms
+from litdome.compute import Threads, Work
+from litdome.errors import InputError
+from litdome.pipeline import ingest_recording
+from litdome.store.lock import hold_session, lock_url
+from litdome.store.session import Session
 from litdome.synth import make_recording
 
 KILLS = int(os.environ.get("LITDOME_KILLS", "20"))
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("soak")
-    small = {"width": 48, "height": 80, "hdris": 2, "lights": 16, "boards": False, "workers": 1}
-    truth = make_recording(folder / "take", cameras=2, pairs=18, **small)
+def film(folder: Path, pairs: int) -> Path:
+    """A folder with take/ and the true calibration, transforms.json."""
+    size = {"width": 48, "height": 80, "hdris": 2, "lights": 16}
+    truth = make_recording(folder / "take", cameras=2, pairs=pairs, boards=False, workers=1, **size)
     write_transforms(folder / "transforms.json", truth.rig)
-    with serving(folder) as found:
+    return folder
+
+
+@pytest.fixture(scope="module")
+def take(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return film(tmp_path_factory.mktemp("soak"), pairs=18)
+
+
+@pytest.fixture(scope="module")
+def server(take: Path) -> Iterator[Server]:
+    with serving(take) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def whole(server: Server, take: Path) -> Path:
+    """The session of a run that nothing disturbed."""
+    ending = server.run(take / "whole.zarr")
+    assert not ending.error, ending.error
+    return take / "whole.zarr"
 
 
 def test_a_take_killed_at_any_moment_ends_as_one_that_was_not(server: Server, tmp_path: Path) -> None:
     """Each round kills a run once in every stage, or a resumed run soon after its start; then it is let end."""
-    whole = server.run(tmp_path / "whole.zarr")
-    assert not whole.error
+    undisturbed = server.run(tmp_path / "whole.zarr")
+    assert not undisturbed.error
     expected = contents(tmp_path / "whole.zarr")
-    assert contents(tmp_path / "whole.zarr") == expected and len(expected) > 100
+    assert len(expected) > 100
     rng = np.random.default_rng(0)
     killed = 0
     for number in range(math.ceil(KILLS / len(STAGES))):
         url = tmp_path / f"take{number}.zarr"
         for stage in STAGES:
-            death = Death(stage, change=int(rng.integers(1, whole.changes[stage] + 1)))
+            death = Death(stage, change=int(rng.integers(1, undisturbed.changes[stage] + 1)))
             if number % 3 == 2:  # soon after the start of a resumed run: lock, sweep, flags
                 death = Death(change=int(rng.integers(1, 40)))
             elif number % 3 == 1 and number > 1:  # in the middle of writing, whenever that is
@@ -68,3 +98,116 @@ def test_a_unit_that_is_lost_or_done_twice_is_seen(server: Server, tmp_path: Pat
     log = tmp_path / "take.zarr.log"
     log.write_text(log.read_text() + "begun flow 1\n")
     assert done_twice(log) == ["flow 1"]
+
+
+def litdome(*arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """The real program."""
+    return subprocess.run(
+        [sys.executable, "-m", "litdome", "-q", *arguments], capture_output=True, text=True, **settings
+    )
+
+
+def stages_to_run(folder: Path) -> list[str]:
+    """The arguments of ``litdome run`` after the session."""
+    return [
+        "--import-calibration",
+        str(folder / "transforms.json"),
+        "--set",
+        "hdri.height=16",
+        "--set",
+        "hdri.width=32",
+    ]
+
+
+FULL_DISK = """
+exec 2>&1
+mount -t tmpfs -o size=64m none disk || exit 99
+litdome() { "$PYTHON" -m litdome -q "$@"; echo "exit $?"; }
+litdome run take disk/take.zarr --until flow $MORE
+mount -o remount,size=$(($(du -s --block-size=1 disk | cut -f1) + 500000)) disk
+litdome run disk/take.zarr --workers 1 $MORE
+mount -o remount,ro disk
+litdome segment disk/take.zarr
+litdome status disk/take.zarr > status.txt
+mount -o remount,rw,size=64m disk
+litdome run disk/take.zarr $MORE
+cp -r disk/take.zarr grown.zarr
+find disk -name '*.partial' -o -name '*.lock'
+"""
+
+
+def test_a_full_disk_and_a_read_only_one_lose_nothing(whole: Path, take: Path) -> None:
+    (take / "disk").mkdir()
+    more = " ".join(stages_to_run(take))
+    command = ["unshare", "-rm", "sh", "-c", FULL_DISK]
+    env = {**os.environ, "PYTHON": sys.executable, "MORE": more}
+    try:
+        said = subprocess.run(command, cwd=take, env=env, capture_output=True, text=True).stdout.splitlines()
+    except FileNotFoundError:
+        pytest.skip("no unshare here: a small disk cannot be mounted")
+    if not said or not any(line.startswith("exit") for line in said):
+        pytest.skip(f"a small disk cannot be mounted here: {said}")
+    ends = [line for line in said if line.startswith("exit")]
+    assert ends == ["exit 0", "exit 5", "exit 5", "exit 0"], said
+    errors = [line for line in said if line.startswith("litdome: ")]
+    assert len(errors) == 2 and "full" in errors[0] and "read-only" in errors[1].lower(), said
+    assert contents(take / "grown.zarr") == contents(whole)
+    assert (take / "status.txt").read_text().splitlines()[-1] == "exit 0"  # what is only read needs no room
+    assert not [line for line in said if line.endswith((".partial", ".lock"))]
+
+
+@dataclass(frozen=True)
+class Vanishing:
+    """One unit at a time; before the second one, a source is moved away."""
+
+    source: Path
+
+    def run(self, work: Work, indices: Iterable[int], **how: Any) -> bool:
+        def begin(index: int) -> None:
+            if index == 1:
+                self.source.rename(self.source.with_suffix(".away"))
+            work(index)
+
+        return Threads(1).run(begin, indices, **how)
+
+
+def test_a_source_that_vanishes_is_named_and_what_was_read_stays(whole: Path, take: Path, tmp_path: Path) -> None:
+    url, source = str(tmp_path / "take.zarr"), take / "take" / "cameras" / "c01.mp4"
+    try:
+        with pytest.raises(InputError, match=r"c01\.mp4"):
+            ingest_recording(take / "take", url, {}, executor=Vanishing(source))
+    finally:
+        source.with_suffix(".away").rename(source)
+    assert Session.open(url).done("ingest").tolist()[:2] == [True, False]
+    assert litdome("run", str(take / "take"), url, *stages_to_run(take)).returncode == 0
+    assert contents(Path(url)) == contents(whole)
+
+
+@pytest.mark.parametrize("where", [(), ("--workers", "2")])
+def test_ctrl_c_says_how_to_go_on(whole: Path, take: Path, tmp_path: Path, where: tuple[str, ...]) -> None:
+    url = tmp_path / "take.zarr"
+    command = ["-m", "litdome", "-q", "run", str(take / "take"), str(url), *where, *stages_to_run(take)]
+    process = subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not (url / "steps" / "ingest" / "zarr.json").exists():
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers hear it too
+    said = process.communicate()[1]
+    assert process.returncode == 130 and f"try: litdome run {take / 'take'} {url}" in said, said
+    assert not url.with_suffix(".lock").exists()
+    assert litdome("run", str(take / "take"), str(url), *where, *stages_to_run(take)).returncode == 0
+    assert contents(url) == contents(whole)
+
+
+def test_the_whole_way_on_s3_gives_the_same_bytes(tmp_path: Path, bucket: str) -> None:
+    folder = film(tmp_path, pairs=3)
+    url, local, stages = f"{bucket}/take.zarr", tmp_path / "take.zarr", stages_to_run(folder)
+    done = litdome("run", str(folder / "take"), url, "--workers", "2", *stages)
+    assert done.returncode == 0, done.stderr
+    assert litdome("run", str(folder / "take"), str(local), *stages).returncode == 0
+    files = fsspec.filesystem("s3")
+    files.get(url, str(tmp_path / "back.zarr"), recursive=True)
+    assert contents(tmp_path / "back.zarr") == contents(local)
+    assert not files.exists(lock_url(url))
+    with hold_session(url):
+        second = litdome("flow", url)
+    assert second.returncode == 5 and f"process {os.getpid()} of " in second.stderr

@@ -22,7 +22,7 @@ from litdome.store.files import open_files, refusals
 from litdome.store.provenance import StageRecord
 
 PAIR_FIELDS = ("flat", "relit", "next_flat", "flat_frame", "relit_frame", "next_flat_frame", "hdri", "gap_ms", "alpha")
-REMEMBERED = ("cameras", "schedule", "pairs", "_present", "_frames")  # of small arrays, until one is written
+REMEMBERED = ("cameras", "schedule", "pairs", "_present", "_frames", "_sizes")  # of small arrays, until one is written
 
 
 class Session(ArrayStore):
@@ -80,8 +80,12 @@ class Session(ArrayStore):
 
     def size(self, camera: str) -> tuple[int, int]:
         """(width, height) of a camera's stored pictures, px."""
-        width, height = self.read("rig/size")[self._camera_index(camera)]
+        width, height = self._sizes[self._camera_index(camera)]
         return int(width), int(height)
+
+    @cached_property
+    def _sizes(self) -> Array:
+        return self.read("rig/size")
 
     @property
     def rig(self) -> Rig:
