@@ -19,6 +19,7 @@ from litdome.datasets.spec import DatasetSpec
 from litdome.errors import StoreError, UsageError
 from litdome.lighting import project_hdri, tone_map_ldr, tone_map_log, view_directions
 from litdome.progress import Progress, ShouldStop, never, silent
+from litdome.store.arrays import ArrayStore
 from litdome.store.schema import SHARD_FRAMES, make_array
 from litdome.store.session import Session
 
@@ -76,7 +77,8 @@ def build_dataset(
     for plan in plans:
         _write_plan(root, plan, frozen)
     _write_samples(root, plans)
-    if not _bake(root, plans, workers or default_workers(), progress, should_stop):
+    store = ArrayStore(str(partial), root, writable=True)
+    if not _bake(store, plans, workers or default_workers(), progress, should_stop):
         return None
     root.attrs["finished"] = True
     partial.rename(out)
@@ -203,7 +205,8 @@ def _session_attrs(plan: Plan) -> dict[str, Any]:
     return {"name": plan.name, "cameras": list(plan.session.cameras), "hdris": list(plan.session.hdri_names), **kept}
 
 
-def _bake(root: zarr.Group, plans: Sequence[Plan], workers: int, progress: Progress, should_stop: ShouldStop) -> bool:
+def _bake(store: ArrayStore, plans: Sequence[Plan], workers: int, progress: Progress, should_stop: ShouldStop) -> bool:
+    root = store.root
     units = [
         (plan, id, start)
         for plan in plans
@@ -219,7 +222,7 @@ def _bake(root: zarr.Group, plans: Sequence[Plan], workers: int, progress: Progr
         if start < 0:
             _bake_lights(root, plan, id)
         else:
-            _bake_shard(root, plan, id, start, min(start + SHARD_FRAMES, len(plan.pairs)))
+            _bake_shard(store, plan, id, start, min(start + SHARD_FRAMES, len(plan.pairs)))
 
     def mark(index: int) -> None:
         finished.add(index)
@@ -242,12 +245,12 @@ def _bake_lights(root: zarr.Group, plan: Plan, id: str) -> None:
         _write_small(root, f"cameras/{plan.name}/{id}/background", picture, ("y", "x", "channel"))
 
 
-def _bake_shard(root: zarr.Group, plan: Plan, id: str, start: int, stop: int) -> None:
+def _bake_shard(store: ArrayStore, plan: Plan, id: str, start: int, stop: int) -> None:
     framing = plan.framings[id]
     keeps = plan.keeps(id)
     group = f"cameras/{plan.name}/{id}"
     names = [name for name in (*PICTURES, *COVERAGES) if name != "flat_compensated" or plan.has_compensated]
-    shards = {name: np.zeros((stop - start, *_array(root, f"{group}/{name}").shape[1:]), np.uint8) for name in names}
+    shards = {name: np.zeros((stop - start, *store.array(f"{group}/{name}").shape[1:]), np.uint8) for name in names}
     for row, pair in enumerate(plan.pairs[start:stop]):
         if pair not in keeps:
             continue
@@ -255,7 +258,7 @@ def _bake_shard(root: zarr.Group, plan: Plan, id: str, start: int, stop: int) ->
             shards[name][row] = framing.bake(picture)
         shards["weight"][row] = framing.coverage * np.uint8(255)
     for name, values in shards.items():
-        _array(root, f"{group}/{name}")[start:stop] = values
+        store.write(f"{group}/{name}", start, values)
 
 
 def _sources(plan: Plan, id: str, pair: int) -> dict[str, npt.NDArray[np.uint8]]:
@@ -267,9 +270,9 @@ def _sources(plan: Plan, id: str, pair: int) -> dict[str, npt.NDArray[np.uint8]]
         "mask_flat": session.read_mask(id, "flat", pair),
     }
     wide = f"cameras/{id}/relit/mask_wide"
-    found["mask_wide"] = np.asarray(session.array(wide)[int(pairs.relit[pair])]) if session.has(wide) else found["mask"]
+    found["mask_wide"] = session.read_at(wide, int(pairs.relit[pair])) if session.has(wide) else found["mask"]
     if plan.has_compensated:
-        found["flat_compensated"] = np.asarray(session.array(f"compensated/{id}")[pair])
+        found["flat_compensated"] = session.read_at(f"compensated/{id}", pair)
     return found
 
 

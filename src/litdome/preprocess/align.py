@@ -250,7 +250,7 @@ class _View:
 
     @classmethod
     def flat(cls, session: SessionLike, camera: str, n: int) -> _View:
-        mask = np.asarray(session.array(f"cameras/{camera}/flat/mask")[n], np.uint8)
+        mask = session.read_at(f"cameras/{camera}/flat/mask", n)
         return cls(session.read_frame(camera, "flat", n), mask)
 
     @property

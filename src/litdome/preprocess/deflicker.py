@@ -7,7 +7,7 @@ frame, and its vote counts as much as its flow is consistent; without such votes
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import ClassVar
 
 import cv2
@@ -181,8 +181,9 @@ class Deflicker:
             numbers = range(unit.start, min(unit.stop, length))
             if not numbers:
                 continue
-            raw = session.array(f"cameras/{camera}/{kind}/mask_raw")
-            read = lru_cache(maxsize=config.window_pairs + 1)(lambda n, raw=raw: np.asarray(raw[n], np.uint8))
+            read = lru_cache(maxsize=config.window_pairs + 1)(
+                partial(session.read_at, f"cameras/{camera}/{kind}/mask_raw")
+            )
             step = lru_cache(maxsize=config.window_pairs + 1)(_steps(session, camera, kind))
             masks = [deflicker_mask(read, step, n, length, _reach(config.window_pairs)) for n in numbers]
             session.write(f"cameras/{camera}/{kind}/mask", unit.start, np.stack(masks))

@@ -149,14 +149,14 @@ def read_flows(session: SessionLike, camera: str, pair: int) -> tuple[Float32Arr
     size = working_size(width, height, MOTION_LONG_SIDE_PX)
     found = []
     for path in (f"motion/{camera}", f"motion_backward/{camera}"):
-        array = session.array(path)
-        found.append(dense_flow(np.asarray(array[pair]), int(array.attrs["stride"]), height, width, size))
+        stride = int(session.array(path).attrs["stride"])
+        found.append(dense_flow(session.read_at(path, pair), stride, height, width, size))
     return found[0], found[1]
 
 
 def has_flow(session: SessionLike, camera: str, pair: int) -> bool:
     """Whether the motion from a pair's flat to its next flat frame was measured."""
-    return bool(np.isfinite(np.asarray(session.array(f"motion/{camera}")[pair, 0, 0, 0], np.float32)))
+    return bool(np.isfinite(session.read_at(f"motion/{camera}", pair)[0, 0, 0]))
 
 
 def segment_of_pair(session: SessionLike, camera: str, pair: int) -> tuple[int, float] | None:

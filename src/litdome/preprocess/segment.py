@@ -185,7 +185,7 @@ def _moving(session: SessionLike, camera: str, flat: int, limit_px: float) -> Bo
     for path, first in ((f"motion/{camera}", flat), (f"motion_backward/{camera}", flat - 1)):
         pair = segment_from_flat(session, camera, first)
         if pair is not None:
-            fields.append(np.linalg.norm(np.asarray(session.array(path)[pair], np.float32), axis=0) > limit_px)
+            fields.append(np.linalg.norm(session.read_at(path, pair).astype(np.float32), axis=0) > limit_px)
     shape = session.array(f"motion/{camera}").shape[2:]
     return np.asarray(np.logical_or.reduce(fields) if fields else np.zeros(shape, bool))
 

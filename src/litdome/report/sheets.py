@@ -125,7 +125,7 @@ def pair_tiles(session: Session, camera: str, pair: int, width: int) -> dict[str
 
 def _made(session: Session, path: str, n: int) -> Array | None:
     """The n-th picture of an array, or None where its stage has not come to it (all zero)."""
-    found = np.asarray(session.array(path)[n]) if session.has(path) else None
+    found = session.read_at(path, n) if session.has(path) else None
     return found if found is not None and found.any() else None
 
 
