@@ -199,6 +199,11 @@ def test_faults_that_hide_each_other_are_refused(names: tuple[str, ...], says: s
         draw_faults(names, CAMERAS, FRAMES)
 
 
+def test_the_docs_have_a_row_for_every_fault() -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "recording.md").read_text().partition("to practise on")[2]
+    assert [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")] == list(FAULTS)
+
+
 def test_every_fault_can_be_drawn_and_hits_frames_of_the_take() -> None:
     for name in FAULTS:
         (fault,) = draw_faults([name], CAMERAS, FRAMES)

@@ -15,7 +15,7 @@ from litdome.synth.render import Float32Array
 from litdome.synth.rig import expose
 
 UNDEREXPOSED_STOPS = 3
-BLUR_SIGMA = 0.008  # of the picture's height
+BLUR_SIGMA = 0.016  # of the picture's height
 SWITCH_ROW, SWITCH_WIDTH = 0.5, 0.1  # where the shutter meets the LED switch, and how long a row exposes, of the height
 CUT, NOISE = 0.6, (0.4, 0.5)  # of a file's length
 CLOCK_AHEAD_NS, CLOCK_RATE = 3_600_000_000_000, 1.02
