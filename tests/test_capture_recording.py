@@ -282,6 +282,16 @@ def test_files_that_contradict_each_other_are_refused(tmp_path: Path, files: tup
     assert says in caught.value.message and caught.value.message.isprintable()
 
 
+def test_a_take_without_a_name_has_that_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(take(tmp_path / "take02"))
+    assert read_recording(Path(".")).name == "take02"
+    odd = take(tmp_path / "take\x1b[31m")
+    with pytest.raises(InputError, match="cannot be printed") as caught:
+        read_recording(odd)
+    assert caught.value.message.isprintable() and "take\\x1b[31m" in caught.value.message
+    assert read_recording(take(odd, "name = 'take02'")).name == "take02"
+
+
 def test_how_a_camera_was_set_is_kept(tmp_path: Path) -> None:
     settings = (
         'exposure_ms = 8\ngain_db = 3.5\niso = 800\nwhite_balance_k = 5600\nfocal_mm = 35\nlens = "Otus 1.4/55"\n'

@@ -112,7 +112,7 @@ def read_recording(folder: Path) -> Recording:
     _need_one_plate_each(folder, cameras)
     return Recording(
         folder=folder,
-        name=table.name or folder.name,
+        name=table.name or _folder_name(folder),
         subject=table.subject,
         fps=table.fps,
         transfer=table.transfer or _default_transfer(cameras),
@@ -144,6 +144,13 @@ def session_attrs(recording: Recording) -> dict[str, Any]:
         "board": board.model_dump(mode="json") if board else None,
         "recording": str(recording.folder.resolve()),
     }
+
+
+def _folder_name(folder: Path) -> str:
+    name = folder.name if folder.name not in ("", "..") else folder.resolve().name
+    if not name.isprintable():
+        raise InputError(f"{folder}: its name cannot be printed", hint="rename it, or write name into recording.toml")
+    return name
 
 
 def _given_paths(folder: Path, table: RecordingTable) -> list[Path]:
