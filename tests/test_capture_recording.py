@@ -284,7 +284,7 @@ def test_files_that_contradict_each_other_are_refused(tmp_path: Path, files: tup
 
 def test_a_take_without_a_name_has_that_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(take(tmp_path / "take02"))
-    assert read_recording(Path(".")).name == "take02"
+    assert read_recording(Path()).name == "take02"
     odd = take(tmp_path / "take\x1b[31m")
     with pytest.raises(InputError, match="cannot be printed") as caught:
         read_recording(odd)
