@@ -63,6 +63,11 @@ def block_levels(grid: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
     return np.asarray(np.maximum(wide.mean(axis=(-3, -1)), 0).reshape(*grid.shape[:-2], rows * columns))
 
 
+def seen_frames(levels: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Frames that at least one camera has, shape (camera, frame, block) to (frame,)."""
+    return np.asarray(np.isfinite(levels[..., 0]).any(axis=0))
+
+
 def light_distance(levels: npt.NDArray[np.float32], lag: int) -> npt.NDArray[np.float32]:
     """How much each frame differs from the one ``lag`` frames before it.
 
@@ -99,6 +104,12 @@ def find_interleave(levels: npt.NDArray[np.float32]) -> Interleave | None:
     return max((f for f in (in_place, sorted_) if f), key=lambda found: found.confidence, default=None)
 
 
+def find_period(levels: npt.NDArray[np.float32]) -> int | None:
+    """Frames from flat to flat, the cameras in step or not; None where nothing comes again at a beat."""
+    found = _find_period(levels) or _find_period(np.sort(levels, axis=-1))
+    return found[0] if found else None
+
+
 def _find_beat(levels: npt.NDArray[np.float32]) -> Interleave | None:
     found = _find_period(levels)
     if found is None:
@@ -112,8 +123,10 @@ def _find_beat(levels: npt.NDArray[np.float32]) -> Interleave | None:
     beats = np.flatnonzero(place == 0)
     if not len(beats):
         return None
-    told = float(evidence[np.arange(len(place)), place].sum()) / (len(beats) * _best_gain())
-    sure = 2 * np.abs(chances[:, 0] - 0.5).mean() if period == 2 else chances[beats, 0].mean()
+    compared = max(int(np.isfinite(lags[-1][beats]).sum()), 1)
+    told = float(evidence[np.arange(len(place)), place].sum()) / (compared * _best_gain())
+    seen = seen_frames(levels)
+    sure = 2 * np.abs(chances[seen, 0] - 0.5).mean() if period == 2 else chances[beats[seen[beats]], 0].mean()
     confidence = float(sure * np.clip(told / ENOUGH_EVIDENCE, 0, 1))
     flat = _flat_frames(levels, beats, spread)
     phase = int(-place[0] % period)
@@ -177,16 +190,32 @@ def _evidence(lags: list[FloatArray], period: int, spread: float) -> FloatArray:
 
 def _find_period(levels: npt.NDArray[np.float32]) -> tuple[int, float] | None:
     """(period, spread) that explain most, each camera and each stretch with its own phase; None where nothing does."""
-    few = levels[:: -(-len(levels) // SEARCHED_CAMERAS), :SEARCHED_FRAMES]
-    longest = min(LONGEST_PERIOD, few.shape[1] // MIN_FLATS)
-    lags = [light_distance(few, lag) for lag in range(1, longest + 1)]
+    few = levels[:: -(-len(levels) // SEARCHED_CAMERAS)]
+    stretches = _stretches(seen_frames(few))
+    longest = min(LONGEST_PERIOD, max((stop - start for start, stop in stretches), default=0) // MIN_FLATS)
+    lags = [
+        [light_distance(few[:, start:stop], lag) for lag in range(1, min(longest, stop - start - 1) + 1)]
+        for start, stop in stretches
+    ]
     scores = {
-        (period, float(spread)): _score(_evidence(lags[:period], period, float(spread)))
+        (period, float(spread)): sum(
+            _score(_evidence(found[:period], period, float(spread))) for found in lags if len(found) >= period
+        )
         for spread in SPREADS
         for period in range(2, longest + 1)
     }
     best = max(scores, key=lambda candidate: scores[candidate], default=None)
     return best if best is not None and scores[best] > 0 else None
+
+
+def _stretches(seen: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Half-open ranges of frames without long holes, up to as many frames as are searched."""
+    frames = np.flatnonzero(seen)[:SEARCHED_FRAMES]
+    if not len(frames):
+        return []
+    ends = np.flatnonzero(np.diff(frames) > LONGEST_PERIOD)
+    starts, stops = np.append(0, ends + 1), np.append(ends, len(frames) - 1)
+    return [(int(frames[start]), int(frames[stop]) + 1) for start, stop in zip(starts, stops, strict=True)]
 
 
 def _score(evidence: FloatArray) -> float:
