@@ -257,6 +257,8 @@ def test_what_the_system_says_becomes_one_line_with_a_hint(code: int, says: str)
 def test_a_session_that_vanishes_is_not_made_anew(session: Session) -> None:
     values = make(session)
     Path(session.url).rename(session.url + ".moved")
-    with pytest.raises(StoreError, match="the array is gone"):
+    with pytest.raises(StoreError, match="is gone"):
         session.write(PATH, 0, values)
+    with pytest.raises(StoreError, match="is gone"):
+        session.write_small("pairs/hdri", np.zeros(3), ("pair",))
     assert not Path(session.url).exists()

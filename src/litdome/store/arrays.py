@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ import zarr
 from litdome.errors import StoreError
 from litdome.stage import Array
 from litdome.store import schema
-from litdome.store.files import open_files, refusals
+from litdome.store.files import is_local, open_files, refusals
 from litdome.store.layout import Box, ShardLayout
 from litdome.store.shards import ShardReader, ShardWriter, shard_writer
 
@@ -228,6 +229,8 @@ class ArrayStore:
     def _need_writable(self) -> None:
         if not self.writable:
             raise StoreError(f"{self.url}: opened for reading only")
+        if is_local(self._files) and not Path(self._folder, "zarr.json").is_file():  # zarr would make it anew
+            raise StoreError(f"{self.url}: is gone", hint="is the disk still connected? then run it again")
 
     @property
     def _verify_hint(self) -> str:
