@@ -117,7 +117,7 @@ def test_status_json_is_the_contract(session: Session) -> None:
     assert found["cameras"] == [{"id": "c00", "absent": []}, {"id": "c01", "absent": [3]}]
     assert [(row["id"], row["frames"], row["absent"]) for row in found["pictures"]] == [("c00", 8, 0), ("c01", 8, 1)]
     assert found["pictures"][0]["exposure_stops"] is None  # this take has no looks
-    assert found["verdict"]["word"] == "bad" and found["verdict"]["findings"][0]["camera"] == "c01"
+    assert found["verdict"]["word"] == "look" and found["verdict"]["findings"][0]["camera"] == "c01"
     text = "c01 lost 1 frame at 00:00:00.120; pair 1 absent"
     place = {"camera": "c01", "start": 3, "stop": 4, "pairs": ((1, 2),)}
     assert found["losses"] == [{**place, "time_ns": 120_000_000, "time": "00:00:00.120", "text": text}]

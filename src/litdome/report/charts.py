@@ -120,13 +120,14 @@ def _legend(left: float, y: float, top: float, label: str, beyond: bool, dropped
     return "".join(parts)
 
 
-def line_chart(lines: Sequence[Line], *, x_label: str, y_label: str, what: str) -> str:
+def line_chart(lines: Sequence[Line], *, x_label: str, y_label: str, what: str, width: float = WIDTH) -> str:
     """Lines over a common x axis; the y axis is logarithmic where the values span more than a factor of 20.
 
     Args:
         lines: At least one, with at least one finite value.
         x_label, y_label: Names and units of the axes.
         what: One sentence for people who cannot see it.
+        width: Of the drawing, px; the page scales it to the room that it has.
     """
     values = np.concatenate([line.y[np.isfinite(line.y)] for line in lines])
     low, high = float(values.min()), float(values.max())
@@ -134,11 +135,11 @@ def line_chart(lines: Sequence[Line], *, x_label: str, y_label: str, what: str) 
     if not logarithmic:
         low, high = min(0.0, low), high * 1.04 or 1.0
     start, stop = min(float(line.x.min()) for line in lines), max(float(line.x.max()) for line in lines)
-    left, upper, width, height = 70.0, 12.0, WIDTH - 90.0, 260.0
+    left, upper, height, across = 70.0, 12.0, 260.0, width - 90
     bend = np.log10 if logarithmic else np.asarray
 
     def place_x(x: Any) -> Any:
-        return left + (np.asarray(x) - start) / max(stop - start, 1e-9) * width
+        return left + (np.asarray(x) - start) / max(stop - start, 1e-9) * across
 
     def place_y(y: Any) -> Any:
         return upper + height * (1 - (bend(y) - bend(low)) / max(float(bend(high) - bend(low)), 1e-9))
@@ -146,10 +147,11 @@ def line_chart(lines: Sequence[Line], *, x_label: str, y_label: str, what: str) 
     parts = []
     for tick in _log_ticks(low, high) if logarithmic else nice_ticks(low, high):
         y = float(place_y(tick))
-        parts.append(f'<path d="M{left} {y:.1f}h{width}" class="grid"/>' + _text(left - 8, y + 4, f"{tick:g}", "end"))
-    for tick in nice_ticks(start, stop, 8):
+        parts.append(f'<path d="M{left} {y:.1f}h{across}" class="grid"/>' + _text(left - 8, y + 4, f"{tick:g}", "end"))
+    for tick in nice_ticks(start, stop, 8 if width >= WIDTH else 5):
         parts.append(_text(float(place_x(tick)), upper + height + 18, f"{tick:g}", "middle"))
     named, strong = [line for line in lines if line.name], [line for line in lines if not line.faint]
+    step = min(150.0, across / max(len(named), 1))
     for line in sorted(lines, key=lambda line: not line.faint):
         at = np.unique(np.linspace(0, len(line.x) - 1, min(POINTS, len(line.x))).round().astype(int))
         at = at[np.isfinite(line.y[at])]
@@ -157,13 +159,13 @@ def line_chart(lines: Sequence[Line], *, x_label: str, y_label: str, what: str) 
         css = "faint" if line.faint else f"line-{strong.index(line) % COLORS}"
         parts.append(f'<polyline points="{points}" class="line {css}"/>')
         if line.name:
-            x = left + width - 150 * (len(named) - named.index(line)) + 30
+            x = left + across - step * (len(named) - named.index(line)) + min(30, step / 5)
             parts.append(f'<path d="M{x} {upper + 8}h22" class="line {css}"/>')
             parts.append(_text(x + 28, upper + 12, line.name, "start"))
-    parts.append(_text(left + width / 2, upper + height + 40, x_label, "middle", "label"))
+    parts.append(_text(left + across / 2, upper + height + 40, x_label, "middle", "label"))
     middle = upper + height / 2
     parts.append(f'<g transform="rotate(-90 16 {middle})">{_text(16, middle, y_label, "middle", "label")}</g>')
-    return _svg(parts, upper + height + 52, what)
+    return _svg(parts, upper + height + 52, what, width)
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
@@ -176,6 +178,6 @@ def _text(x: float, y: float, text: str, anchor: str, css: str = "tick") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{css}">{escape(text)}</text>'
 
 
-def _svg(parts: Sequence[str], height: float, what: str) -> str:
-    view = f'viewBox="0 0 {WIDTH} {height:.0f}"'
+def _svg(parts: Sequence[str], height: float, what: str, width: float = WIDTH) -> str:
+    view = f'viewBox="0 0 {width:.0f} {height:.0f}"'
     return f'<svg class="chart" {view} role="img" aria-label="{escape(what)}">{"".join(parts)}</svg>'

@@ -16,10 +16,11 @@ from litdome.report.evidence import Evidence
 from litdome.report.sheets import Picture, lifted, shrink_to
 from litdome.report.timeline import timeline
 from litdome.report.verdict import Finding, Verdict
-from litdome.stage import UInt8Array
 from litdome.store.session import Session
 
-TILE_WIDTH_PX, TILE_HEIGHT_PX = 170, 150
+TILE_PX, SMALL_TILE_PX = (260, 230), (170, 150)  # width and height at most; small ones for large rigs
+LARGE_RIG = 9  # cameras
+CHART_WIDTH_PX = 560
 NAMED_LINES = 6  # cameras named in a chart: those with a finding, or all of a small rig
 CHARTS = (
     ("exposure", "exposure_stops", "stops against the median camera", 1.0),
@@ -110,29 +111,26 @@ def middle_pair(pairs: PairTable, lost: npt.NDArray[np.bool_]) -> int | None:
 
 def _tiles(session: Session, evidence: Evidence, row: int) -> tuple[Tile, ...]:
     id = evidence.cameras[row]
+    fit = SMALL_TILE_PX if len(evidence.cameras) >= LARGE_RIG else TILE_PX
     pair = middle_pair(session.pairs, evidence.lost[row]) if evidence.summary else None
     plate = session.read(f"cameras/{id}/background") if session.has(f"cameras/{id}/background") else None
     if pair is None:
         pictures = [_missing("flat"), _missing("relit")]
     else:
-        flat, relit = (session.read_rgb(id, kind, pair) for kind in ("flat", "relit"))
-        small, stops = lifted(_small(relit))
+        flat, relit = session.read_rgb(id, "flat", pair), session.read_rgb(id, "relit", pair)
+        small, stops = lifted(shrink_to(relit, *fit))
         note = f"lifted {stops} {'stop' if stops == 1 else 'stops'}" if stops else ""
         pictures = [
-            Tile("flat", Picture.of(_small(flat), f"flat, camera {id}, pair {pair}"), f"pair {pair}"),
+            Tile("flat", Picture.of(shrink_to(flat, *fit), f"flat, camera {id}, pair {pair}"), f"pair {pair}"),
             Tile("relit", Picture.of(small, f"relit, camera {id}, pair {pair}{', ' + note if note else ''}"), note),
         ]
     if plate is None:
         return (*pictures, Tile("plate", None, "no plate"))
-    return (*pictures, Tile("plate", Picture.of(_small(plate), f"plate, camera {id}"), ""))
+    return (*pictures, Tile("plate", Picture.of(shrink_to(plate, *fit), f"plate, camera {id}"), ""))
 
 
 def _missing(name: str) -> Tile:
     return Tile(name, None, "not recorded")
-
-
-def _small(picture: UInt8Array) -> UInt8Array:
-    return shrink_to(np.asarray(picture, np.uint8), TILE_WIDTH_PX, TILE_HEIGHT_PX)
 
 
 def _capture(session: Session) -> list[str]:
@@ -177,7 +175,7 @@ def _charts(evidence: Evidence, verdict: Verdict) -> tuple[Chart, ...]:
         named = list(series) if len(series) <= NAMED_LINES else marked[:NAMED_LINES]
         lines = [Line(id if id in named else "", seconds, y, faint=id not in named) for id, y in series.items()]
         what = f"{label} of {len(series)} cameras over the take" + (f"; marked: {', '.join(marked)}" if marked else "")
-        found.append(Chart(topic, line_chart(lines, x_label="time, s", y_label=label, what=what)))
+        found.append(Chart(topic, line_chart(lines, x_label="time, s", y_label=label, what=what, width=CHART_WIDTH_PX)))
     return tuple(found)
 
 

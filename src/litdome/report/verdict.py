@@ -16,7 +16,7 @@ from litdome.store.session import Session
 Severity = Literal["ok", "warn", "bad"]
 Word = Literal["good", "look", "bad"]
 GAPS_TOLD = 3  # of a camera one by one; more are told together
-BAD_LOSS = 0.05  # of a camera's pairs
+BAD_LOSS, FEW_PAIRS = 0.05, 3  # share of a camera's pairs; pairs that a short take too can spare
 DARKER_STOPS, MUCH_DARKER_STOPS = 0.8, 1.6  # cameras see the person from all sides: half a stop is usual
 CLIPPED, MUCH_CLIPPED, CLIPPED_RELIT = 0.02, 0.1, 0.1  # share of pixels at white
 FOCUS, BAD_FOCUS = 0.6, 0.35  # sharpness against the camera's first frames
@@ -105,11 +105,12 @@ def _drops(evidence: Evidence) -> Iterator[Line]:
         losses = [loss for loss in evidence.losses if loss.camera == id]
         frames = sum(loss.stop - loss.start for loss in losses)
         absent = len({pair for loss in losses for start, stop in loss.pairs for pair in range(start, stop)})
-        severity: Severity = "bad" if absent > BAD_LOSS * max(evidence.pairs, 1) else "warn"
+        severity: Severity = "bad" if absent > max(BAD_LOSS * evidence.pairs, FEW_PAIRS) else "warn"
         if frames and frames == len(evidence.time_ns):
             yield "bad", f"{id} recorded nothing", id
-        elif len(losses) > GAPS_TOLD:
-            lost = f"{id} lost {frames:,} frames in {len(losses):,} gaps from {clock_time(losses[0].time_ns)} on"
+        elif len(losses) > (GAPS_TOLD if severity == "warn" else 1):
+            start = clock_time(losses[0].time_ns)
+            lost = f"{id} lost {frames:,} frames in {len(losses):,} gaps from {start} on"
             yield severity, f"{lost}; {absent:,} pairs absent", id
         else:
             yield from ((severity, str(loss), id) for loss in losses)
