@@ -186,7 +186,7 @@ def _even_slots(times: Int64Array) -> Int64Array | None:
     gaps = np.diff(times)
     if not len(gaps):
         return np.zeros(len(times), np.int64)
-    slots = np.concatenate([[0], np.cumsum(np.rint(gaps / np.median(gaps)))]).astype(np.int64)
+    slots = np.concatenate([[0], np.cumsum(np.maximum(1, np.rint(gaps / np.median(gaps))))]).astype(np.int64)
     places = (times - times[0]) * (slots[-1] / (times[-1] - times[0]))
     return slots if np.abs(places - slots).max() < MOST_JITTER else None
 
