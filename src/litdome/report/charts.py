@@ -120,7 +120,9 @@ def _legend(left: float, y: float, top: float, label: str, beyond: bool, dropped
     return "".join(parts)
 
 
-def line_chart(lines: Sequence[Line], *, x_label: str, y_label: str, what: str, width: float = WIDTH) -> str:
+def line_chart(
+    lines: Sequence[Line], *, x_label: str, y_label: str, what: str, width: float = WIDTH, reach: float = 0.0
+) -> str:
     """Lines over a common x axis; the y axis is logarithmic where the values span more than a factor of 20.
 
     Args:
@@ -128,14 +130,15 @@ def line_chart(lines: Sequence[Line], *, x_label: str, y_label: str, what: str, 
         x_label, y_label: Names and units of the axes.
         what: One sentence for people who cannot see it.
         width: Of the drawing, px; the page scales it to the room that it has.
+        reach: Value that the y axis reaches at least, so that nothing looks like much.
     """
     values = np.concatenate([line.y[np.isfinite(line.y)] for line in lines])
     low, high = float(values.min()), float(values.max())
     logarithmic = low > 0 and high / low > 20
     if not logarithmic:
-        low, high = min(0.0, low), high * 1.04 or 1.0
+        low, high = min(0.0, low), max(high * 1.04, reach) or 1.0
     start, stop = min(float(line.x.min()) for line in lines), max(float(line.x.max()) for line in lines)
-    left, upper, height, across = 70.0, 12.0, 260.0, width - 90
+    left, upper, height, across = 70.0, 30.0, 260.0, width - 90
     bend = np.log10 if logarithmic else np.asarray
 
     def place_x(x: Any) -> Any:
@@ -160,8 +163,8 @@ def line_chart(lines: Sequence[Line], *, x_label: str, y_label: str, what: str, 
         parts.append(f'<polyline points="{points}" class="line {css}"/>')
         if line.name:
             x = left + across - step * (len(named) - named.index(line)) + min(30, step / 5)
-            parts.append(f'<path d="M{x} {upper + 8}h22" class="line {css}"/>')
-            parts.append(_text(x + 28, upper + 12, line.name, "start"))
+            parts.append(f'<path d="M{x} {upper - 18}h22" class="line {css}"/>')
+            parts.append(_text(x + 28, upper - 14, line.name, "start"))
     parts.append(_text(left + across / 2, upper + height + 40, x_label, "middle", "label"))
     middle = upper + height / 2
     parts.append(f'<g transform="rotate(-90 16 {middle})">{_text(16, middle, y_label, "middle", "label")}</g>')

@@ -22,11 +22,11 @@ TILE_PX, SMALL_TILE_PX = (260, 230), (170, 150)  # width and height at most; sma
 LARGE_RIG = 9  # cameras
 CHART_WIDTH_PX = 560
 NAMED_LINES = 6  # cameras named in a chart: those with a finding, or all of a small rig
-CHARTS = (
-    ("exposure", "exposure_stops", "stops against the median camera", 1.0),
-    ("clipping", "clipped", "% of pixels at white, flat", 100.0),
-    ("focus", "sharpness", "sharpness", 1.0),
-    ("noise", "noise", "noise, 8-bit codes", 1.0),
+CHARTS = (  # topic, series, label, factor, what the axis reaches at least
+    ("exposure", "exposure_stops", "stops against the median camera", 1.0, 0.5),
+    ("clipping", "clipped", "% of flat-lit pixels at white", 100.0, 1.0),
+    ("focus", "sharpness", "sharpness", 1.0, 0.5),
+    ("noise", "noise", "noise, 8-bit codes", 1.0, 2.0),
 )
 
 
@@ -167,7 +167,7 @@ def _charts(evidence: Evidence, verdict: Verdict) -> tuple[Chart, ...]:
     start = int(evidence.time_ns[0])
     seconds = (evidence.time_ns[np.array(quality["frames"])] - start) / 1e9
     found = []
-    for topic, name, label, scale in CHARTS:
+    for topic, name, label, scale, reach in CHARTS:
         series = {id: _numbers(values["series"][name], scale) for id, values in quality["cameras"].items()}
         if not any(np.isfinite(values).any() for values in series.values()):
             continue
@@ -175,7 +175,8 @@ def _charts(evidence: Evidence, verdict: Verdict) -> tuple[Chart, ...]:
         named = list(series) if len(series) <= NAMED_LINES else marked[:NAMED_LINES]
         lines = [Line(id if id in named else "", seconds, y, faint=id not in named) for id, y in series.items()]
         what = f"{label} of {len(series)} cameras over the take" + (f"; marked: {', '.join(marked)}" if marked else "")
-        found.append(Chart(topic, line_chart(lines, x_label="time, s", y_label=label, what=what, width=CHART_WIDTH_PX)))
+        svg = line_chart(lines, x_label="time, s", y_label=label, what=what, width=CHART_WIDTH_PX, reach=reach)
+        found.append(Chart(topic, svg))
     return tuple(found)
 
 
