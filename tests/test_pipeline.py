@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import threading
 from pathlib import Path
 from typing import ClassVar
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 
 from litdome.compute import Threads, run_units
-from litdome.errors import UsageError
-from litdome.pipeline import Selection, run_stage, stage_status
+from litdome.errors import StoreError, UsageError
+from litdome.pipeline import Selection, StageWork, run_stage, stage_status
 from litdome.stage import SessionLike, StageConfig, Summary, Unit
 from litdome.store.session import Session
 
@@ -154,3 +155,33 @@ def test_a_refused_input_leaves_the_finished_run_as_it_was(session: Session) -> 
         run_stage(session, Refusing(), AddConfig(amount=2))
     assert session.record("add") == first and session.done("add").all()
     assert stage_status(session, Refusing()).state == "done" and session.read("sums")[0, 0] == 1
+
+
+def test_work_travels_by_the_sessions_url_and_says_where_it_cannot_be_seen(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, config = Add(), AddConfig()
+    units = stage.prepare(session, config)
+    monkeypatch.chdir(tmp_path)  # a worker's working folder is another one
+    near = Session.open("take.zarr", writable=True)
+    text = pickle.dumps(StageWork(near, stage, config, units))
+    monkeypatch.chdir("/")
+    work = pickle.loads(text)
+    work(1)
+    assert session.read("sums")[16, 0] == 17 and work.name(1) == "add c00 16:32"
+    Path(session.url).rename(tmp_path / "elsewhere.zarr")
+    with pytest.raises(StoreError, match=r"the worker on .* cannot see .*take\.zarr"):
+        pickle.loads(text)
+
+
+def test_a_record_is_never_half_a_record(session: Session) -> None:
+    """A process killed after any one of its writes leaves a record that can be read, or none."""
+    run_stage(session, Add(), AddConfig())
+    group = Path(session.url) / "steps" / "add" / "zarr.json"
+    whole = group.read_text()
+    group.write_text(whole[: whole.index('"attributes"')] + '"attributes": {}, "zarr_format": 3, "node_type": "group"}')
+    assert Session.open(session.url).record("add") is None
+    assert stage_status(Session.open(session.url), Add()).state == "missing"
+    again = Add()
+    run_stage(Session.open(session.url, writable=True), again, AddConfig())
+    assert again.ran == [0, 16, 32]

@@ -292,7 +292,7 @@ def _run_pending(
         nonlocal finished
         finished += 1
         done[index] = True
-        session.array(f"steps/{stage}/done")[...] = done
+        session.write(f"steps/{stage}/done", 0, done)
         progress(stage, finished, len(pending))
 
     alone = len(work.units) == 1  # nothing to share out
@@ -330,8 +330,7 @@ def _file_fingerprints(session: Session, stage: Stage, config: StageConfig) -> d
 def forget_done(session: Session, stage: str) -> None:
     """Take all units of a stage for not done."""
     if session.has(f"steps/{stage}/done"):
-        done = session.array(f"steps/{stage}/done")
-        done[...] = np.zeros(done.shape, bool)
+        session.write(f"steps/{stage}/done", 0, np.zeros_like(session.done(stage)))
 
 
 def _done_flags(session: Session, stage: str, length: int) -> npt.NDArray[np.bool_]:
