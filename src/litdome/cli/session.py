@@ -138,7 +138,7 @@ def decide(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="HTML file; beside SOURCE by default."
 )
 def report(source: Path, output: Path | None) -> None:
-    """A page to look at: contact sheets, scores and tables of a session, a run or a demo folder.
+    """A page to look at, of a session, a run, a demo, or a folder with a day's takes: verdict, pictures, scores.
 
     Example: litdome report take01.zarr -o take01.html
     """
