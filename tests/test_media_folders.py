@@ -77,6 +77,22 @@ def test_exr_is_scene_linear_half_float(tmp_path: Path, dtype: type) -> None:
         np.testing.assert_array_equal(rgb, np.clip(given[n], -65504, 65504).astype(np.float16))
 
 
+def test_an_exr_header_gives_the_cameras_tags_and_timecode(tmp_path: Path) -> None:
+    flags = [0] * 14
+    header = {
+        "compression": OpenEXR.ZIP_COMPRESSION,
+        "type": OpenEXR.scanlineimage,
+        "isoSpeed": 800.0,
+        "expTime": 0.02,
+        "timeCode": OpenEXR.TimeCode(10, 0, 7, 12, *flags),
+    }
+    with OpenEXR.File(header, {"RGB": np.zeros((4, 4, 3), np.float16)}) as file:
+        file.write(str(tmp_path / "000000.exr"))
+    probe = probe_source(tmp_path)
+    assert (probe.metadata["isoSpeed"], probe.metadata["expTime"], probe.timecode) == ("800", "0.02", "10:00:07:12")
+    assert index_source(tmp_path).timecode == "10:00:07:12"
+
+
 @pytest.mark.parametrize(("pix_fmt", "bits"), [("rgb24", 8), ("gbrp10le", 10), ("gbrp12le", 12), ("rgb48le", 16)])
 def test_dpx_of_every_depth_fills_its_codes(tmp_path: Path, pix_fmt: str, bits: int) -> None:
     codes = RNG.integers(0, 1 << bits, (2, 16, 16, 3)).astype(np.uint8 if bits == 8 else np.uint16)

@@ -8,13 +8,14 @@ import av
 import cv2
 import numpy as np
 import pytest
+from media_clips import video_frame
 
-from litdome.errors import InputError, UsageError
+from litdome.errors import ConfigError, InputError, UsageError
 from litdome.media.encode import VideoWriter
 from litdome.media.hdr import read_hdr, write_hdr
 from litdome.media.images import iter_source, probe_source, read_picture
-from litdome.media.planes import planes_from_rgb, rgb_from_planes
-from litdome.media.video import iter_planes, probe_video
+from litdome.media.planes import CHROMA_STEPS, PictureCodes, cropped, planes_from_rgb, rgb_from_planes, scaled
+from litdome.media.video import PLANAR_TWINS, codes_of_frame, iter_planes, probe_video
 
 PATCHES = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [224, 172, 140]], np.uint8)
 
@@ -114,6 +115,62 @@ def test_an_rgb_video_stays_rgb(tmp_path: Path) -> None:
     assert probe_video(path).subsampling == "rgb"
     found = np.stack([codes.rgb for codes in iter_planes(path)])
     np.testing.assert_array_equal(found, frames)
+
+
+@pytest.mark.parametrize(
+    ("tag", "name"), [(2, None), (1, "bt709"), (8, "linear"), (13, "srgb"), (16, "pq"), (18, "hlg")]
+)
+def test_the_transfer_is_named_as_tagged(tmp_path: Path, tag: int, name: str | None) -> None:
+    path = tmp_path / "tagged.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"qp": "4"})
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p10le"
+        stream.codec_context.color_trc = tag
+        grey = [np.full((32, 32), 500, np.uint16), *np.full((2, 16, 16), 512, np.uint16)]
+        container.mux(stream.encode(video_frame(grey, "yuv420p10le", 0)))
+        container.mux(stream.encode())
+    assert probe_video(path).transfer == name
+
+
+@pytest.mark.parametrize("pix_fmt", sorted(PLANAR_TWINS))
+def test_interleaved_planes_are_taken_apart_code_for_code(pix_fmt: str) -> None:
+    rng, deep = np.random.default_rng(5), pix_fmt.startswith("p")
+    frame = av.VideoFrame(32, 16, pix_fmt)
+    bits = frame.format.components[0].bits
+    for plane in frame.planes:
+        codes = rng.integers(0, 1 << bits, plane.buffer_size // (2 if deep else 1))
+        plane.update((codes.astype(np.uint16) << (16 - bits)).tobytes() if deep else codes.astype(np.uint8).tobytes())
+    rows = [
+        np.frombuffer(bytes(plane), np.uint16 if deep else np.uint8).reshape(plane.height, -1) for plane in frame.planes
+    ]
+    if len(rows) == 1:  # packed 4:2:2
+        packed, at = rows[0][:, :64], 0 if pix_fmt == "yuyv422" else 1
+        luma, blue, red = packed[:, at::2], packed[:, 1 - at :: 4], packed[:, 3 - at :: 4]
+    else:
+        width = 32 * (2 if pix_fmt == "nv24" else 1)
+        luma, blue, red = rows[0][:, :32], rows[1][:, 0:width:2], rows[1][:, 1:width:2]
+        blue, red = (red, blue) if pix_fmt == "nv21" else (blue, red)
+    found = codes_of_frame(frame, Path("x"))
+    shift = 16 - bits if deep else 0
+    np.testing.assert_array_equal(found.luma, luma >> shift)
+    np.testing.assert_array_equal(found.chroma, np.stack([blue, red]) >> shift)
+
+
+@pytest.mark.parametrize("subsampling", ["420", "422", "444"])
+def test_a_crop_and_a_reduction_keep_luma_and_chroma_together(subsampling: str) -> None:
+    rows, columns = CHROMA_STEPS[subsampling]
+    ramp = np.add.outer(np.arange(48), np.arange(64)).astype(np.uint16) * 9
+    small = ramp[::rows, ::columns]
+    codes = PictureCodes(luma=ramp, chroma=np.stack([small, small + 1]))
+    part = cropped(codes, (8, 4, 40, 28), subsampling)
+    np.testing.assert_array_equal(part.luma, ramp[4:28, 8:40])
+    np.testing.assert_array_equal(part.chroma[1], part.luma[::rows, ::columns] + 1)
+    half = scaled(codes, (32, 24), subsampling)
+    assert half.luma.dtype == np.uint16 and half.chroma.shape == (2, 24 // rows, 32 // columns)
+    np.testing.assert_allclose(half.luma, ramp[::2, ::2] + 9, atol=1)
+    for region in ((0, 0, 65, 8), (8, 8, 8, 9), (-2, 0, 8, 8)) + (((1, 0, 9, 8),) if columns == 2 else ()):
+        with pytest.raises(ConfigError, match="crop"):
+            cropped(codes, region, subsampling)
 
 
 def test_an_untagged_real_video_reads_as_opencv_reads_it(real_walk: Path) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from litdome.errors import InputError
-from litdome.media.hdr import read_hdr
+from litdome.media.hdr import read_exr_tags, read_hdr
 from litdome.media.planes import Codes, PictureCodes
-from litdome.media.video import iter_planes
+from litdome.media.video import iter_planes, probe_video
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".exr", ".dpx")
 NUMBERED = re.compile(r"(.*?)(\d+)", re.ASCII)
@@ -50,9 +51,28 @@ def picture_codes(path: Path) -> PictureCodes:
     return PictureCodes(rgb=picture)
 
 
+def picture_tags(path: Path) -> Mapping[str, str]:
+    """What the header of an .exr or .dpx says in words, ``timecode`` among it; empty for other pictures.
+
+    Raises:
+        InputError: Unreadable.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".exr":
+        return read_exr_tags(path)
+    return probe_video(path).metadata if suffix == ".dpx" else {}
+
+
 def picture_files(folder: Path) -> list[Path]:
-    """The pictures of a folder in the order of their names; other files do not count."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    """The pictures of a folder in the order of their names; other files do not count.
+
+    Raises:
+        InputError: The folder cannot be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror})", hint="check its permissions") from error
 
 
 def numbered_pictures(folder: Path) -> dict[int, Path]:

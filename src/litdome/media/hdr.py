@@ -45,6 +45,28 @@ def write_hdr(path: Path, picture: npt.NDArray[np.floating]) -> None:
         file.write(str(path))
 
 
+def read_exr_tags(path: Path) -> dict[str, str]:
+    """What an .exr's header says in words and numbers (``isoSpeed``, ``expTime``, ...), and its ``timecode``.
+
+    Raises:
+        InputError: Unreadable.
+    """
+    import OpenEXR
+
+    try:
+        with OpenEXR.File(str(path), header_only=True) as file:
+            header = dict(file.header())
+    except Exception as error:  # OpenEXR raises RuntimeError, ValueError and TypeError for broken files
+        raise InputError(f"{path}: not a readable EXR ({error})", hint="copy the file again") from error
+    tags = {name: f"{value}" for name, value in header.items() if isinstance(value, str | int)}
+    tags |= {name: f"{value:.6g}" for name, value in header.items() if isinstance(value, float)}
+    code = header.get("timeCode")
+    if code is not None:
+        mark = ";" if code.dropFrame else ":"
+        tags["timecode"] = f"{code.hours:02}:{code.minutes:02}:{code.seconds:02}{mark}{code.frame:02}"
+    return tags
+
+
 def _read_exr(path: Path) -> npt.NDArray[np.floating]:
     import OpenEXR
 

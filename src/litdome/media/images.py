@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from litdome.errors import InputError
-from litdome.media.folders import numbered_pictures, picture_codes
+from litdome.media.folders import numbered_pictures, picture_codes, picture_tags
 from litdome.media.folders import picture_files as picture_files
 from litdome.media.folders import read_picture as read_picture
 from litdome.media.index import SourceIndex
@@ -29,12 +29,24 @@ def probe_source(source: Path) -> VideoProbe:
         return probe_video(source)
     files = numbered_pictures(source)
     path, codes = _first_readable(files)
-    first = codes.picture
-    bits = first.dtype.itemsize * 8
-    transfer = "linear" if first.dtype == np.float16 else None
+    first, suffix = codes.picture, path.suffix.lower()
+    tags = picture_tags(path)
     height, width = first.shape[:2]
-    fmt = path.suffix.lower().lstrip(".")
-    return VideoProbe(width, height, len(files), None, fmt, "rgb", "bt601", "full", transfer, bits, first.dtype.name)
+    return VideoProbe(
+        width=width,
+        height=height,
+        frames=len(files),
+        fps=None,
+        pix_fmt=suffix.lstrip("."),
+        subsampling="rgb",
+        matrix="bt601",
+        range="full",
+        transfer="linear" if first.dtype == np.float16 else None,
+        bits=first.dtype.itemsize * 8,
+        dtype=first.dtype.name,
+        metadata=tags,
+        timecode=tags.get("timecode"),
+    )
 
 
 def iter_source(source: Path, *, threads: int = 1) -> Iterator[PictureCodes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.errors import InputError
-from litdome.media.folders import numbered_pictures
+from litdome.media.folders import numbered_pictures, picture_tags
 from litdome.media.timecode import find_timecode
 from litdome.media.video import iter_packets, open_video
 
@@ -130,7 +131,7 @@ def index_source(source: Path) -> SourceIndex:
     """
     if source.is_dir():
         numbers = numbered_pictures(source)
-        return SourceIndex(max(numbers) + 1)
+        return SourceIndex(max(numbers) + 1, timecode=_first_timecode(numbers))
     with open_video(source) as (container, stream):
         rows = [
             (packet.pts, packet.dts, packet.is_keyframe, packet.is_discard)
@@ -151,6 +152,13 @@ def index_source(source: Path) -> SourceIndex:
     pts = np.sort(packets.pts[packets.picture >= 0])
     times_ns = np.array([round(int(value) * tick_ns) for value in pts], np.int64)
     return SourceIndex(len(pts), times_ns, claimed, timecode, packets)
+
+
+def _first_timecode(numbers: Mapping[int, Path]) -> str | None:
+    try:
+        return picture_tags(numbers[0]).get("timecode") if 0 in numbers else None
+    except InputError:  # an unreadable picture is an absent one; it shows when the pictures are read
+        return None
 
 
 def _packet_table(rows: list[tuple[Any, ...]]) -> PacketTable | None:

@@ -90,11 +90,11 @@ def open_video(path: Path, *, threads: int = 1) -> Iterator[tuple[Any, Any]]:
     Raises:
         InputError: Missing, not allowed to be read, not a video, or it breaks off inside the block.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file", hint="check the camera's source in recording.toml")
-    if path.suffix.lower() == ".r3d":
+    if path.suffix.lower() == ".r3d" and path.is_file():
         raise InputError(f"{path}: R3D needs RED's own SDK", hint="export EXR, DPX or ProRes with RED's tools")
     try:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file", hint="check the camera's source in recording.toml")
         with av.open(str(path.absolute()), options=LOCAL_FILES, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise InputError(f"{path}: no video stream in it")
@@ -104,7 +104,7 @@ def open_video(path: Path, *, threads: int = 1) -> Iterator[tuple[Any, Any]]:
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = threads
             yield container, stream
-    except (av.FFmpegError, EOFError) as error:
+    except (av.FFmpegError, OSError, EOFError) as error:
         reason = str(getattr(error, "strerror", None) or error)
         raise InputError(f"{path}: cannot be read ({reason})", hint="copy the file again, or --skip-camera") from error
 
@@ -199,9 +199,14 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, codes: Pictur
         transfer=TRANSFERS.get(int(frame.color_trc)),
         bits=bits,
         dtype=plane.dtype.name,
-        metadata={**container.metadata, **stream.metadata},
+        metadata={**container.metadata, **stream.metadata, **_told(frame)},
         timecode=find_timecode(container, stream, frame),
     )
+
+
+def _told(frame: Any) -> dict[str, str]:
+    """What a picture's own header says (DPX), without fields left empty."""
+    return {name: text for name, text in frame.metadata.items() if text.strip()}
 
 
 def _matrix(tag: int, path: Path) -> str:
