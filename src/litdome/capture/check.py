@@ -12,8 +12,8 @@ from pydantic import Field
 
 from litdome.capture.blocks import block_length, stored_frames
 from litdome.capture.clock import RigClock, Trust, make_clock, read_timestamps, times_from_container
-from litdome.capture.interleave import find_light_phase
-from litdome.capture.look_ahead import look_at
+from litdome.capture.light_plan import light_by_pixels, light_by_schedule
+from litdome.capture.look_ahead import Source
 from litdome.capture.recording import CameraSource, Recording
 from litdome.capture.schedule import StageLighting, read_lighting
 from litdome.config import nearest
@@ -29,7 +29,6 @@ from litdome.store.layout import Compression
 from litdome.store.schema import SHARD_FRAMES
 
 FPS_TOLERANCE = 0.01
-LAST_FRAME = 10_000_000
 
 
 class IngestConfig(StageConfig):
@@ -106,14 +105,16 @@ def check_recording(recording: Recording, config: IngestConfig, waiting: frozens
     sizes = {id: stored_size(id, probe, config) for id, probe in probes.items()}
     for camera in here:
         _check_background(recording, camera.id, probes[camera.id])
+    sources = [Source(camera, probes[camera.id], indexes[camera.id]) for camera in here]
     if recording.schedule is not None:
-        lighting, light_source = read_lighting(recording.schedule, recording.hdris), recording.schedule.name
+        lighting = read_lighting(recording.schedule, recording.hdris)
         _check_hdris(recording, lighting.schedule, warnings)
+        light = light_by_schedule(lighting, recording.schedule.name, sources, clock, config.trust)
     else:
-        lighting, light_source = _look(here, probes, indexes, clock, warnings)
-    if not (lighting.schedule.kind == KIND_CODES["flat"]).any():
-        raise InputError(f"{recording.folder}: no flat frame in {light_source}", hint="correct the lighting schedule")
-    frames = len(lighting.pattern)
+        light = light_by_pixels(sources, clock)
+    schedule, frames = light.lighting.schedule, len(light.lighting.pattern)
+    if not (schedule.kind == KIND_CODES["flat"]).any():
+        raise InputError(f"{recording.folder}: no flat frame in {light.source}", hint="correct the lighting schedule")
     return IngestPlan(
         cameras,
         probes,
@@ -122,12 +123,12 @@ def check_recording(recording: Recording, config: IngestConfig, waiting: frozens
         config.crop,
         config.compression,
         fps,
-        {id: _rig_frames(clock, id, len(index), frames) for id, index in indexes.items()},
+        light.rig_frames,
         clock.frame_times(frames),
-        lighting,
-        light_source,
-        block_length(stored_frames(lighting.schedule), frames, shard=SHARD_FRAMES, at_least=config.block_frames),
-        tuple(warnings),
+        light.lighting,
+        light.source,
+        block_length(stored_frames(schedule), frames, shard=SHARD_FRAMES, at_least=config.block_frames),
+        (*warnings, *light.warnings),
     )
 
 
@@ -227,33 +228,6 @@ def _timestamp_warnings(
             if listed != held
         ),
     ]
-
-
-def _rig_frames(clock: RigClock, camera: str, pictures: int, frames: int) -> npt.NDArray[np.int32]:
-    """Rig frame of each picture; -1: without a time, outside the take, or the second of a frame."""
-    found = [clock.rig_frame(camera, n) for n in range(pictures)]
-    placed = np.array([-1 if frame is None or not 0 <= frame < frames else frame for frame in found], np.int32)
-    first = np.zeros(len(placed), bool)
-    first[np.unique(placed, return_index=True)[1]] = True
-    return np.where(first, placed, -1).astype(np.int32)
-
-
-def _look(
-    cameras: tuple[CameraSource, ...],
-    probes: Mapping[str, VideoProbe],
-    indexes: Mapping[str, SourceIndex],
-    clock: RigClock,
-    warnings: list[str],
-) -> tuple[StageLighting, str]:
-    """The lighting of a take without a schedule."""
-    places = {id: _rig_frames(clock, id, len(index), LAST_FRAME) for id, index in indexes.items()}
-    frames = max(int(placed.max()) for placed in places.values()) + 1
-    looks = look_at(cameras, probes, indexes, places, [(0, frames)])
-    found = find_light_phase(looks.grid.astype(np.float64).mean(axis=(2, 3)) * 255)
-    none = np.full(frames, -1, np.int32)
-    source = f"found by looking: flat every {found.period} frames from {found.phase}, confidence {found.confidence:.2f}"
-    warnings.append(f"no lights.csv: {source}; the HDRIs of the relit frames are unknown")
-    return StageLighting(LightingSchedule(found.kind, none, ()), none.copy()), source
 
 
 def _check_background(recording: Recording, camera: str, probe: VideoProbe) -> None:

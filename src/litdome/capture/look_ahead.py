@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,49 +17,49 @@ from litdome.media.index import SourceIndex
 from litdome.media.video import VideoProbe
 
 SHORT_TAKE = 512  # frames; all of it is looked at
-WINDOW, BETWEEN = 64, 4096  # frames; three beats of 1:20, and what a look may cost: a sixtieth of ingest
+WINDOW, BETWEEN = 128, 8192  # frames; six beats of 1:20, and what a look may cost: a sixtieth of ingest
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A camera of a recording with what its file holds."""
+
+    camera: CameraSource
+    probe: VideoProbe
+    index: SourceIndex
 
 
 def look_windows(frames: int) -> list[tuple[int, int]]:
     """Half-open ranges of rig frames to look at, evenly spread and at both ends."""
     if frames <= SHORT_TAKE:
         return [(0, frames)]
-    count = 2 + frames // BETWEEN
-    starts = np.linspace(0, frames - WINDOW, count).round().astype(int)
+    starts = np.linspace(0, frames - WINDOW, 2 + frames // BETWEEN).round().astype(int)
     return [(int(start), int(start) + WINDOW) for start in starts]
 
 
-def look_at(
-    cameras: Sequence[CameraSource],
-    probes: Mapping[str, VideoProbe],
-    indexes: Mapping[str, SourceIndex],
-    places: Mapping[str, npt.NDArray[np.int32]],
-    windows: Sequence[tuple[int, int]],
-) -> Looks:
-    """Decode what lies in ``windows`` and measure it; cameras run side by side.
+def look_at(sources: Sequence[Source], rig_frames: Mapping[str, npt.NDArray[np.int32]], start: int, stop: int) -> Looks:
+    """Decode the pictures of the rig frames ``start`` to ``stop`` and measure them; cameras run side by side.
 
     Args:
-        cameras, probes, indexes: What to look at.
-        places: Frame of each picture by camera, shape (picture,), -1 for none.
-        windows: Half-open ranges of frames, rising.
+        sources: What to look at.
+        rig_frames: Rig frame of each picture by camera, shape (picture,), -1 for none.
+        start, stop: Half-open range of rig frames.
 
     Returns:
-        Frames up to the end of the last window; NaN where nothing was looked at or is absent.
+        Frame 0 is ``start``; NaN where a picture is absent or cannot be decoded.
     """
-    looks = empty_looks(tuple(camera.id for camera in cameras), windows[-1][1])
+    looks = empty_looks(tuple(source.camera.id for source in sources), stop - start)
 
     def look(row: int) -> None:
-        camera = cameras[row]
-        frames = places[camera.id]
-        for start, stop in windows:
-            wanted = np.flatnonzero((frames >= start) & (frames < stop))
-            if not len(wanted):
-                continue
+        source = sources[row]
+        frames = rig_frames[source.camera.id]
+        wanted = np.flatnonzero((frames >= start) & (frames < stop))
+        if len(wanted):
             first, end = int(wanted[0]), int(wanted[-1]) + 1
-            for n, codes in iter_pictures(camera.source, indexes[camera.id], first, end):
+            for n, codes in iter_pictures(source.camera.source, source.index, first, end):
                 if start <= frames[n] < stop:
-                    looks.put(row, int(frames[n]), measure_picture(codes, probes[camera.id]))
+                    looks.put(row, int(frames[n]) - start, measure_picture(codes, source.probe))
 
     with ThreadPoolExecutor(default_workers()) as pool:
-        list(pool.map(look, range(len(cameras))))
+        list(pool.map(look, range(len(sources))))
     return looks

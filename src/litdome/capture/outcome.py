@@ -7,7 +7,9 @@ import numpy.typing as npt
 
 from litdome.capture.blocks import STORED_KINDS
 from litdome.capture.check import IngestConfig, IngestPlan
-from litdome.capture.quality import summarise_quality
+from litdome.capture.light_check import compare, estimate_light
+from litdome.capture.light_plan import need_agreement
+from litdome.capture.quality import read_looks, summarise_quality
 from litdome.lighting import KIND_CODES
 from litdome.stage import SessionLike, Summary
 
@@ -17,7 +19,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def ingest_summary(session: SessionLike, plan: IngestPlan, config: IngestConfig) -> Summary:
-    """Measure a whole ingest, and write ``schedule/mixed``.
+    """Measure a whole ingest, and write ``schedule/mixed`` and ``schedule/repeated``.
 
     Raises:
         InputError: The pictures contradict the lighting schedule, and nothing says which to trust.
@@ -26,6 +28,7 @@ def ingest_summary(session: SessionLike, plan: IngestPlan, config: IngestConfig)
     present: BoolArray = session.read("schedule/present")
     stored = np.isin(kinds, [KIND_CODES[word] for word in STORED_KINDS.values()])
     warnings = [*plan.warnings]
+    light = _check_light(session, plan, config, warnings)
     for row, camera in enumerate(plan.cameras):
         warnings += [f"camera {camera.id}: {text}" for text in _left_out(plan, row, present[row])]
         warnings += _absence_warnings(camera.id, np.flatnonzero(stored & ~present[row]))
@@ -40,9 +43,29 @@ def ingest_summary(session: SessionLike, plan: IngestPlan, config: IngestConfig)
         "relit_without_pair": int((kinds == KIND_CODES["hdri"]).sum()) - pairs,
         "pattern_frames_left": int((kinds == KIND_CODES["pattern"]).sum()),
         "lights": plan.light_source,
+        "light": light,
         "quality": summarise_quality(session),
         "warnings": warnings,
     }
+
+
+def _check_light(session: SessionLike, plan: IngestPlan, config: IngestConfig, warnings: list[str]) -> Summary:
+    """Compare all pictures with the schedule, and write down which show two lights, or another one's picture again."""
+    schedule = plan.lighting.schedule
+    rows, frames = np.arange(len(plan.cameras)), np.arange(len(schedule.kind))
+    estimate = estimate_light(read_looks(session, rows, frames))
+    seen = {warning.removesuffix("; taken as it is") for warning in warnings}
+    found: list[str] = []
+    need_agreement(schedule, estimate, plan.light_source, 0, config.trust, found)
+    warnings += [text for text in found if text.removesuffix("; taken as it is") not in seen]
+    flags = (
+        ("mixed", estimate.mixed, "lit by two lights"),
+        ("repeated", estimate.duplicates, "the picture before again"),
+    )
+    for name, values, description in flags:
+        session.write_small(f"schedule/{name}", values, ("camera", "frame"), description=description)
+    contradiction = compare(schedule, estimate)
+    return estimate.summary(contradiction.frames if contradiction else ())
 
 
 def _left_out(plan: IngestPlan, row: int, present: BoolArray) -> list[str]:

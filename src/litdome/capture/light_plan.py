@@ -1,0 +1,151 @@
+"""What is taken for lit when: the schedule's word, checked against the pixels, or theirs where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from litdome.capture.clock import RigClock, Trust
+from litdome.capture.light_check import LONGEST_SHIFT, LightEstimate, compare, estimate_light, lighting_by_pixels
+from litdome.capture.look_ahead import Source, look_at, look_windows
+from litdome.capture.schedule import StageLighting
+from litdome.errors import InputError
+from litdome.lighting import LightingSchedule
+
+LAST_FRAME = 10_000_000
+RigFrames = dict[str, npt.NDArray[np.int32]]
+
+
+@dataclass(frozen=True, eq=False)
+class LightPlan:
+    """What is lit when, and where each picture belongs.
+
+    Attributes:
+        lighting: What was lit at each rig frame.
+        source: Where that comes from, in words.
+        rig_frames: Rig frame of each picture by camera, shape (picture,), int32; -1: not stored.
+        warnings: What a user should know.
+    """
+
+    lighting: StageLighting
+    source: str
+    rig_frames: RigFrames
+    warnings: tuple[str, ...]
+
+
+def light_by_schedule(
+    lighting: StageLighting, name: str, sources: Sequence[Source], clock: RigClock, trust: Trust | None
+) -> LightPlan:
+    """The schedule as written, after a look at whether the pictures agree; with ``pixels``, the schedule set right.
+
+    Raises:
+        InputError: The pictures contradict the schedule, or a camera is out of step, and ``trust`` does not decide.
+    """
+    frames = len(lighting.pattern)
+    placed = {source.camera.id: place_pictures(clock, source, frames) for source in sources}
+    if trust == "pixels":
+        return _set_right(lighting, name, sources, placed, frames)
+    warnings: list[str] = []
+    for start, stop in look_windows(frames):
+        looks = look_at(sources, placed, start, stop)
+        window = LightingSchedule(lighting.schedule.kind[start:stop], lighting.schedule.hdri[start:stop], ())
+        need_agreement(window, estimate_light(looks), name, start, trust, warnings)
+        if warnings:
+            break
+    return LightPlan(lighting, name, placed, tuple(warnings))
+
+
+def light_by_pixels(sources: Sequence[Source], clock: RigClock) -> LightPlan:
+    """The light of a take without a schedule, with cameras brought in step by the light that they saw.
+
+    Raises:
+        InputError: The pixels do not tell which frames are flat.
+    """
+    placed = {source.camera.id: place_pictures(clock, source, LAST_FRAME) for source in sources}
+    frames = max(int(found.max(initial=-1)) for found in placed.values()) + 1
+    room = frames + min(LONGEST_SHIFT, frames // 4)  # pictures were lost: the take is longer than any file
+    plan = _set_right(None, "no lights.csv: the light was found by looking", sources, placed, room)
+    last = max(int(found.max(initial=0)) for found in plan.rig_frames.values()) + 1
+    schedule = plan.lighting.schedule
+    short = LightingSchedule(schedule.kind[:last], schedule.hdri[:last], schedule.entries)
+    warnings = (*plan.warnings, "no lights.csv: the HDRIs of the relit frames are unknown")
+    return replace(plan, lighting=StageLighting(short, plan.lighting.pattern[:last]), warnings=warnings)
+
+
+def need_agreement(
+    schedule: LightingSchedule,
+    estimate: LightEstimate,
+    name: str,
+    start: int,
+    trust: Trust | None,
+    warnings: list[str],
+) -> None:
+    """Refuse a schedule that the pixels contradict, and cameras out of step; with ``file`` they become warnings.
+
+    Args:
+        schedule: From rig frame ``start`` on.
+        estimate: Of the same frames.
+        name: Of the schedule.
+        start: Rig frame of the first of them.
+        trust: What the user trusts.
+        warnings: Takes what is trusted all the same.
+
+    Raises:
+        InputError: Says which frames, or which camera from which frame on.
+    """
+    found = compare(schedule, estimate)
+    there = found and replace(found, frames=tuple(start + frame for frame in found.frames))
+    texts = [there.message(name)] if there else []
+    texts += _out_of_step(estimate, start)
+    if texts and trust not in ("file", "pixels"):
+        raise InputError(texts[0], hint="--trust pixels sets it right, --trust file takes it as it is")
+    warnings += [f"{text}; taken as it is" for text in texts]
+
+
+def place_pictures(clock: RigClock, source: Source, frames: int) -> npt.NDArray[np.int32]:
+    """Rig frame of each picture; -1: without a time, outside the take, or the second of a frame."""
+    found = [clock.rig_frame(source.camera.id, n) for n in range(len(source.index))]
+    return _once(np.array([-1 if frame is None else frame for frame in found], np.int64), frames)
+
+
+def _once(frames: npt.NDArray[np.int64], end: int) -> npt.NDArray[np.int32]:
+    inside = np.where((frames >= 0) & (frames < end), frames, -1)
+    first = np.zeros(len(inside), bool)
+    first[np.unique(inside, return_index=True)[1]] = True
+    return np.where(first, inside, -1).astype(np.int32)
+
+
+def _set_right(
+    lighting: StageLighting | None, name: str, sources: Sequence[Source], placed: RigFrames, frames: int
+) -> LightPlan:
+    """What the pixels say: cameras in step, flat frames where they are."""
+    estimate = estimate_light(look_at(sources, placed, 0, frames))
+    found = None if lighting is None else compare(lighting.schedule, estimate)
+    right = lighting_by_pixels(estimate, lighting)
+    in_step = {
+        id: _once(np.where(own >= 0, own + shift[np.maximum(own, 0)], -1), frames)
+        for (id, own), shift in zip(placed.items(), estimate.shift, strict=True)
+    }
+    warnings = [f"{text}; brought in step" for text in _out_of_step(estimate, 0)]
+    if found is not None:
+        warnings.append(f"{found.message(name)}; the pictures are trusted")
+    if estimate.beat is not None:
+        name += f", flat every {estimate.beat.period} frames, confidence {estimate.confidence:.2f}"
+    return LightPlan(right, name, in_step, tuple(warnings))
+
+
+def _out_of_step(estimate: LightEstimate, start: int) -> list[str]:
+    """A line for each camera whose pictures show another light than the others' of the same rig frame."""
+    texts = []
+    for id, shift in zip(estimate.cameras, estimate.shift, strict=True):
+        steps = np.flatnonzero(np.diff(shift, prepend=0))
+        if len(steps):
+            by = int(shift[steps[0]])
+            count = f"{abs(by)} frame" + ("" if abs(by) == 1 else "s")
+            more = f", and changes {len(steps) - 1} more times" if len(steps) > 1 else ""
+            side = "ahead" if by > 0 else "behind"  # who lost pictures is ahead of the others' count
+            texts.append(f"camera {id}: by its light, it is {count} {side} from rig frame {start + steps[0]} on{more}")
+    return texts
