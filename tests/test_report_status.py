@@ -6,10 +6,13 @@ from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from litdome.cli import cli
 from litdome.lighting import HdriEntry, LightingSchedule
 from litdome.pairs import frames_of_kind, make_pairs
 from litdome.pipeline import ORDER, processing_stages, wanted_fingerprint
@@ -84,6 +87,22 @@ def finish_stages(session: Session, *names: str) -> None:
         plain = config.model_dump(mode="json")
         session.write_record(StageRecord(name, stage.version, fingerprint, inputs, plain, *times))
         session.write_small(f"steps/{name}/done", np.ones(2, bool), ("unit",))
+
+
+def write_looks(session: Session, **changes: dict[str, Any]) -> None:
+    """What ingest measures of the pictures; ``changes`` by camera."""
+    level = {"exposure_stops": 0.1, "clipped": 0.001, "clipped_relit": 0.01, "black": 0.2}
+    focus = {"sharpness": 0.4, "focus": 0.9, "noise": 1.5}
+    series = {name: [0.1, 0.2] for name in ("exposure_stops", "clipped", "clipped_relit", "sharpness", "noise")}
+    cameras = {id: {**level, **focus, "series": series, **changes.get(id, {})} for id in CAMERAS}
+    quality = {"frames": [1, 4], "cameras": cameras, "lights": 2, "dark_lights": [], "unpaired_lights": []}
+    light = {"confidence": 0.97, "contradicting_frames": [], "offsets": dict.fromkeys(CAMERAS, 0)}
+    light |= {"mixed_light": {"c00": [5]}, "duplicates": {}}
+    counts = {id: {"container": len(KINDS), "decoded": len(KINDS)} for id in CAMERAS}
+    record = session.record("ingest")
+    assert record is not None
+    summary = {**record.summary, "quality": quality, "light": light, "counts": counts}
+    session.write_record(replace(record, summary=summary))
 
 
 def write_quality(session: Session) -> None:
@@ -206,3 +225,25 @@ def test_a_decision_overrules_the_automatic_choice_and_the_later_one_wins(sessio
     assert cameras["c00"] == {"keep": True, "reason": ["shift"], "shift_px": 6.0, "decision": "it is fine"}
     assert cameras["c01"] == {"keep": False, "reason": [], "shift_px": 0.75, "decision": "hand hidden"}
     assert "decision" not in pair_rows(session)[0]["cameras"]["c00"]
+
+
+def test_the_table_of_cameras_says_what_ingest_measured(session: Session) -> None:
+    write_looks(session, c01={"exposure_stops": -2.0, "noise": None})
+    first, second = session_status(session).cameras
+    assert (first.exposure_stops, first.focus, first.noise, first.light) == (0.1, 0.9, 1.5, "1 mixed")
+    assert (second.exposure_stops, second.noise, second.light) == (-2.0, None, "")
+    found = session_status(session)
+    assert found.verdict.headline == "Bad take: c01 is 2.0 stops darker than the other cameras; and 2 more."
+    assert not found.verdict.unmeasured
+
+
+def test_status_tells_a_technician_first_whether_the_take_is_good(session: Session) -> None:
+    write_looks(session)
+    out = CliRunner().invoke(cli, ["status", session.url], obj={"quiet": True}).output
+    lines = out.splitlines()
+    assert lines[0] == "Look: c01 lost 1 frame at 00:00:00.120; pair 1 absent; and 1 more."
+    assert "  warn  lighting  c00 shows two lights at once in 1 frame, first at 00:00:00.200" in lines
+    table = lines[lines.index("") + 1 :]
+    assert table[0].split() == ["camera", "frames", "absent", "exposure", "clipped", "focus", "noise", "light"]
+    assert table[1].split() == ["c00", "8", "0", "+0.1", "0.1", "%", "90", "%", "1.5", "1", "mixed"]
+    assert out.count("c01 lost 1 frame") == 2  # in the headline and among the findings, not a third time

@@ -148,8 +148,9 @@ def _lighting(evidence: Evidence) -> Iterator[Line]:
 
 def _exposure(evidence: Evidence) -> Iterator[Line]:
     stops = evidence.measured("exposure_stops")
-    spread = 1.4826 * float(np.median(np.abs(list(stops.values())))) if stops else 0.0  # as a standard deviation
     for id, value in stops.items():
+        others = [abs(other) for name, other in stops.items() if name != id]
+        spread = 1.4826 * float(np.median(others)) if len(others) >= 3 else 0.0  # as a standard deviation
         if abs(value) > max(DARKER_STOPS, 3 * spread):
             severity: Severity = "bad" if abs(value) > MUCH_DARKER_STOPS else "warn"
             way = "darker" if value < 0 else "brighter"
