@@ -150,7 +150,17 @@ def test_a_picture_that_ingest_saw_under_two_lights_is_mixed_light(tmp_path: Pat
     mixed = np.zeros((1, len(scene.pictures)), bool)
     mixed[0, [0, 5, 9]] = True  # flat of pair 0; relit of pair 2, which is absent; relit of pair 4
     session.write_small("schedule/mixed", mixed, ("camera", "frame"))
+    repeated = np.zeros_like(mixed)
+    repeated[0, 7] = True  # relit of pair 3
+    session.write_small("schedule/repeated", repeated, ("camera", "frame"))
     summary = process(session, AlignConfig(max_shift_px=6))
     bits = {name: 1 << bit for bit, name in enumerate(REASONS)}
-    assert row(session, "reason").tolist() == [bits["mixed_light"], 0, bits["absent"], 0, bits["mixed_light"], 0]
-    assert row(session, "keep").tolist() == [False, True, False, True, False, True] and summary["mixed_light"] == 2
+    assert row(session, "reason").tolist() == [
+        bits["mixed_light"],
+        0,
+        bits["absent"],
+        bits["repeated"],
+        bits["mixed_light"],
+        0,
+    ]
+    assert row(session, "keep").tolist() == [False, True, False, False, False, True] and summary["mixed_light"] == 2

@@ -16,7 +16,7 @@ from litdome.stage import SessionLike, StageConfig, Summary, UInt8Array, Unit
 
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
-REASONS = ("absent", "no_mask", "no_flow", "mixed_light", "shift", "unreliable", "clipped")
+REASONS = ("absent", "no_mask", "no_flow", "mixed_light", "shift", "unreliable", "clipped", "repeated")
 ABSENT = 1 << REASONS.index("absent")
 FLOW_TOLERANCE_PX = 1.0  # forward and backward flow agree within this and a tenth of the motion
 CODE_TOLERANCE = 14.0  # both flat pictures agree at the relit time within this, codes: noise and soft edges
@@ -184,7 +184,8 @@ class Align:
         """Judge all pairs and write quality/*."""
         parts = np.stack([session.read(f"quality_parts/{camera}") for camera in session.cameras])
         reason = np.stack([judge(row, config) for row in parts])
-        reason[_mixed_pairs(session) & (reason != ABSENT)] |= np.uint16(1 << REASONS.index("mixed_light"))
+        for flag, name in (("mixed", "mixed_light"), ("repeated", "repeated")):
+            reason[_flagged_pairs(session, flag) & (reason != ABSENT)] |= np.uint16(1 << REASONS.index(name))
         values = {name: parts[..., FIELDS.index(name)] for name in STORED}
         known = np.isfinite(values["sharpness"])
         medians = [np.median(row[k]) if k.any() else 1.0 for row, k in zip(values["sharpness"], known, strict=True)]
@@ -201,12 +202,12 @@ class Align:
         return {"kept": int((reason == 0).sum()), "pairs": int(reason.size), **{k: n for k, n in counts.items() if n}}
 
 
-def _mixed_pairs(session: SessionLike) -> BoolArray:
-    """Pairs whose flat or relit picture ingest saw under two lights at once, shape (camera, pair)."""
-    if not session.has("schedule/mixed"):
+def _flagged_pairs(session: SessionLike, flag: str) -> BoolArray:
+    """Pairs whose flat or relit picture ingest marked in ``schedule/<flag>``, shape (camera, pair)."""
+    if not session.has(f"schedule/{flag}"):
         return np.zeros((len(session.cameras), len(session.pairs)), bool)
-    mixed = session.read("schedule/mixed").astype(bool)
-    return np.asarray(mixed[:, session.pairs.flat_frame] | mixed[:, session.pairs.relit_frame])
+    flagged = session.read(f"schedule/{flag}").astype(bool)
+    return np.asarray(flagged[:, session.pairs.flat_frame] | flagged[:, session.pairs.relit_frame])
 
 
 def _is_usable(session: SessionLike, camera: str, pair: int) -> bool:
