@@ -24,6 +24,7 @@ from litdome.progress import ShouldStop, never
 NOT_REPEATED = ("started", "finished", "host", "device")  # what the contract lets differ between two records
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate")
+BLOCK_FRAMES = 16  # several units of ingest a camera
 STAGES = ("ingest", "calibrate", "flow", "segment", "deflicker", "hdri", "align")
 
 
@@ -103,6 +104,7 @@ def walk(folder: Path, url: str, death: Death) -> dict[str, int]:
     counter = Counter(death)
     log = os.open(f"{url}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     tables = {
+        "ingest": {"block_frames": BLOCK_FRAMES},
         "calibrate": {"source": "import", "import_file": str(folder / "transforms.json")},
         "hdri": {"height": 16, "width": 32},
     }

@@ -6,6 +6,7 @@ read-only disks, a source that vanishes, Ctrl-C; and the same bytes on S3 and on
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
@@ -20,7 +21,7 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
-from killed_runs import STAGES, Death, Server, contents, done_twice, serving
+from killed_runs import BLOCK_FRAMES, STAGES, Death, Server, contents, done_twice, serving
 
 from litdome.calib.exchange import write_transforms
 from litdome.compute import Threads, Work
@@ -108,15 +109,10 @@ def litdome(*arguments: str, **settings: Any) -> subprocess.CompletedProcess[str
 
 
 def stages_to_run(folder: Path) -> list[str]:
-    """The arguments of ``litdome run`` after the session."""
-    return [
-        "--import-calibration",
-        str(folder / "transforms.json"),
-        "--set",
-        "hdri.height=16",
-        "--set",
-        "hdri.width=32",
-    ]
+    """The arguments of ``litdome run`` after the session, for what `killed_runs.walk` does."""
+    settings = {"ingest.block_frames": BLOCK_FRAMES, "hdri.height": 16, "hdri.width": 32}
+    given = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    return ["--import-calibration", str(folder / "transforms.json"), *given]
 
 
 FULL_DISK = """
@@ -173,9 +169,10 @@ class Vanishing:
 
 def test_a_source_that_vanishes_is_named_and_what_was_read_stays(whole: Path, take: Path, tmp_path: Path) -> None:
     url, source = str(tmp_path / "take.zarr"), take / "take" / "cameras" / "c01.mp4"
+    tables = {"ingest": {"block_frames": BLOCK_FRAMES}}
     try:
         with pytest.raises(InputError, match=r"c01\.mp4"):
-            ingest_recording(take / "take", url, {}, executor=Vanishing(source))
+            ingest_recording(take / "take", url, tables, executor=Vanishing(source))
     finally:
         source.with_suffix(".away").rename(source)
     assert Session.open(url).done("ingest").tolist()[:2] == [True, False]
@@ -195,6 +192,36 @@ def test_ctrl_c_says_how_to_go_on(whole: Path, take: Path, tmp_path: Path, where
     assert process.returncode == 130 and f"try: litdome run {take / 'take'} {url}" in said, said
     assert not url.with_suffix(".lock").exists()
     assert litdome("run", str(take / "take"), str(url), *where, *stages_to_run(take)).returncode == 0
+    assert contents(url) == contents(whole)
+
+
+def children(pid: int) -> set[int]:
+    """Processes below ``pid``, however deep."""
+    found: set[int] = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found |= {int(stat.parent.name)} | children(int(stat.parent.name))
+    return found
+
+
+def test_worker_processes_die_with_a_killed_command(whole: Path, take: Path, tmp_path: Path) -> None:
+    url = tmp_path / "take.zarr"
+    command = ["-m", "litdome", "-q", "run", str(take / "take"), str(url), "--workers", "2", *stages_to_run(take)]
+    process = subprocess.Popen([sys.executable, *command])
+    while not (url / "steps" / "flow" / "zarr.json").exists():
+        time.sleep(0.005)
+    workers = children(process.pid)
+    process.kill()
+    process.wait()
+    assert len(workers) >= 2
+    for _ in range(500):
+        if not any(Path(f"/proc/{pid}").exists() for pid in workers):
+            break
+        time.sleep(0.02)
+    else:
+        pytest.fail("worker processes outlive the command")
+    assert litdome("run", str(take / "take"), str(url), *stages_to_run(take)).returncode == 0
     assert contents(url) == contents(whole)
 
 
