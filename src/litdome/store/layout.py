@@ -13,7 +13,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 import zarr
-from numcodecs import blosc, zstd
+from numcodecs import Blosc, Zstd, blosc
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 
 from litdome.errors import ConfigError
@@ -35,7 +35,7 @@ class ShardLayout:
         shape: Of the array.
         dtype: Of its values, little endian.
         shard, chunk: Shape of a shard (one file) and of an inner chunk; a shard spans all axes but the first.
-        compression: Of inner chunks.
+        compressor: Of inner chunks: numcodecs' Zstd or Blosc, or None.
         checked: Whether inner chunks end in their crc32c (stores of schema 1.0 before 0.1.0 have none).
         fill: Value of what was never written.
     """
@@ -44,7 +44,7 @@ class ShardLayout:
     dtype: np.dtype[Any]
     shard: tuple[int, ...]
     chunk: tuple[int, ...]
-    compression: Compression
+    compressor: Zstd | Blosc | None
     checked: bool
     fill: Any
 
@@ -56,14 +56,14 @@ class ShardLayout:
         if not isinstance(codec, ShardingCodec) or len(metadata.codecs) > 1:
             return None
         compression = compression_of(codec.codecs)
+        checked = isinstance(codec.codecs[-1], Crc32cCodec)
         spans = all(shard >= size for shard, size in zip((array.shards or ())[1:], array.shape[1:], strict=True))
         plain_key = metadata.chunk_key_encoding.to_dict() == {"name": "default", "configuration": {"separator": "/"}}
         usual = [type(index) for index in codec.index_codecs] == [BytesCodec, Crc32cCodec]
         if compression is None or not (spans and plain_key and usual and codec.index_location.value == "end"):
             return None
-        checked = isinstance(codec.codecs[-1], Crc32cCodec)
-        shards = cast(tuple[int, ...], array.shards)
-        return cls(array.shape, array.dtype, shards, array.chunks, compression, checked, array.fill_value)
+        shards, compressor = cast(tuple[int, ...], array.shards), _compressor(codec.codecs)
+        return cls(array.shape, array.dtype, shards, array.chunks, compressor, checked, array.fill_value)
 
     @cached_property
     def grid(self) -> tuple[int, ...]:
@@ -103,7 +103,7 @@ class ShardLayout:
 
     def encode(self, chunk: Array) -> bytes:
         """The bytes of an inner chunk, shape ``self.chunk``, contiguous."""
-        payload = compress(chunk, self.compression)
+        payload = _encoded(chunk, self.compressor)
         return payload + crc32c(np.frombuffer(payload, np.uint8)) if self.checked else payload
 
     def decode(self, payload: npt.NDArray[np.uint8], into: Array) -> bool:
@@ -112,10 +112,15 @@ class ShardLayout:
             if not _matches(payload):
                 return False
             payload = payload[:-CRC_BYTES]
+        target = into.reshape(-1).view(np.uint8)
+        if self.compressor is None:
+            target[: payload.size] = payload[: target.size]
+            return payload.size == target.size
         try:
-            return _decompress(payload, self.compression, into.reshape(-1).view(np.uint8))
+            self.compressor.decode(payload, target)
         except (RuntimeError, ValueError):
             return False
+        return True
 
     def is_sound(self, payload: npt.NDArray[np.uint8]) -> bool:
         """Whether an inner chunk's bytes match their crc32c; without one, whether they can be decoded."""
@@ -131,53 +136,64 @@ def crc32c(payload: npt.NDArray[np.uint8]) -> bytes:
     return int(google_crc32c.value(payload)).to_bytes(CRC_BYTES, "little")
 
 
-def inner_codecs(compression: str, dtype: np.dtype[Any]) -> tuple[ZstdCodec | BloscCodec | Crc32cCodec, ...]:
-    """What Zarr is told about inner chunks: compression, then a crc32c, so that every byte of a store is covered.
+def inner_codecs(
+    compression: str, dtype: np.dtype[Any], chunk: tuple[int, ...]
+) -> tuple[ZstdCodec | BloscCodec | Crc32cCodec, ...]:
+    """What Zarr is told about chunks: compression, then a crc32c, so that every byte of a store is covered.
+
+    Values of several bytes are shuffled (all first bytes, then all second ones) and compressed in one block: on 10-bit
+    pictures a third of plain zstd's time and a quarter less space. On single bytes that only hurts.
 
     Raises:
         ConfigError: Not a compression that litdome knows.
     """
     if compression not in get_args(Compression):
         raise ConfigError(f"compression {compression!r} is none of {', '.join(get_args(Compression))}")
-    if compression == "zstd-1":
+    if compression == "none":
+        return (Crc32cCodec(),)
+    if compression == "zstd-1" and dtype.itemsize == 1:
         return (ZstdCodec(level=1), Crc32cCodec())
-    if compression == "lz4-1":
-        return (BloscCodec(cname="lz4", clevel=1, shuffle="noshuffle", typesize=dtype.itemsize), Crc32cCodec())
-    return (Crc32cCodec(),)
+    packed = BloscCodec(
+        cname="zstd" if compression == "zstd-1" else "lz4",
+        clevel=1,
+        shuffle="noshuffle" if dtype.itemsize == 1 else "shuffle",
+        typesize=dtype.itemsize,
+        blocksize=max(1, prod(chunk)) * dtype.itemsize,
+    )
+    return (packed, Crc32cCodec())
 
 
 def compression_of(codecs: tuple[Any, ...]) -> Compression | None:
-    """What `inner_codecs` was told, from an array's codecs; None when it was not `inner_codecs`."""
-    names = [codec for codec in codecs if not isinstance(codec, Crc32cCodec)]
-    if not names or not isinstance(names[0], BytesCodec):
+    """What `inner_codecs` was told, from an array's codecs; None for what it never gives."""
+    steps = [codec for codec in codecs if not isinstance(codec, Crc32cCodec)]
+    if not steps or not isinstance(steps[0], BytesCodec):
         return None
-    if names[0].endian is not None and names[0].endian.value != "little":
+    if steps[0].endian is not None and steps[0].endian.value != "little":
         return None
-    if len(names) == 1:
+    if len(steps) == 1:
         return "none"
-    if len(names) > 2:
-        return None
-    return "zstd-1" if isinstance(names[1], ZstdCodec) else "lz4-1" if isinstance(names[1], BloscCodec) else None
+    names = {"zstd": "zstd-1", "lz4": "lz4-1"}
+    name = steps[1].cname.value if isinstance(steps[1], BloscCodec) else ""
+    name = "zstd" if isinstance(steps[1], ZstdCodec) else name
+    return cast(Compression, names[name]) if len(steps) == 2 and name in names else None
 
 
 def compress(chunk: Array, compression: Compression) -> bytes:
-    """The compressed bytes of a contiguous array."""
-    if compression == "zstd-1":
-        return cast(bytes, zstd.compress(chunk, 1))
-    if compression == "lz4-1":
-        blosc.use_threads = False  # its own threads fight with the workers'
-        return cast(bytes, blosc.compress(chunk, b"lz4", 1, blosc.NOSHUFFLE, 0, chunk.dtype.itemsize))
-    return chunk.tobytes()
+    """The bytes of a contiguous array as `inner_codecs` has them compressed, without their crc32c."""
+    return _encoded(chunk, _compressor(inner_codecs(compression, chunk.dtype, chunk.shape)))
 
 
-def _decompress(payload: npt.NDArray[np.uint8], compression: Compression, into: npt.NDArray[np.uint8]) -> bool:
-    if compression == "none":
-        if payload.size != into.size:
-            return False
-        into[...] = payload
-    elif compression == "zstd-1":
-        zstd.decompress(payload, into)
-    else:
-        blosc.use_threads = False
-        blosc.decompress(payload, into)
-    return True
+def _encoded(chunk: Array, compressor: Zstd | Blosc | None) -> bytes:
+    return chunk.tobytes() if compressor is None else cast(bytes, compressor.encode(chunk))
+
+
+def _compressor(codecs: tuple[Any, ...]) -> Zstd | Blosc | None:
+    for codec in codecs:
+        if isinstance(codec, ZstdCodec):
+            return Zstd(level=codec.level)
+        if isinstance(codec, BloscCodec):
+            blosc.use_threads = False  # its own threads fight with the workers'
+            shuffle = {"noshuffle": Blosc.NOSHUFFLE, "shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}
+            cname, how = codec.cname.value, shuffle[codec.shuffle.value]
+            return Blosc(cname=cname, clevel=codec.clevel, shuffle=how, blocksize=codec.blocksize)
+    return None

@@ -86,11 +86,11 @@ def make_array(
         ConfigError: Unknown ``compression``.
     """
     dtype = np.dtype(dtype)
-    compressors = inner_codecs(compression, dtype)
     chunks = chunk or default_chunk(shape, dims)
     if shard is not None and chunks[0] > shard:
         chunks = (shard, *chunks[1:])
     chunks = tuple(max(1, min(c, s)) for c, s in zip(chunks, shape, strict=True))
+    compressors = inner_codecs(compression, dtype, chunks)
     shards = None
     if shard is not None:
         depth = -(-min(shard, max(shape[0], 1)) // chunks[0]) * chunks[0]
