@@ -4,7 +4,7 @@
 
 CPU time (user + system), one thread each, every step in its own process; ratios are medians over repeats of one run.
 Clips (a textured figure with shot noise, flat and relit by turns) are made once, in the temporary folder. Prints
-Markdown for docs/benchmarks.md. Needs ffmpeg.
+Markdown for docs/benchmarks.md. Needs Linux and ffmpeg.
 """
 
 from __future__ import annotations
@@ -237,7 +237,8 @@ def child(name: str, arguments: list[Any]) -> None:
     STEPS[name](*arguments)
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(json.dumps([cpu, after.ru_maxrss / 1024, before.ru_maxrss / 1024]))
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    print(json.dumps([cpu, int(status["VmHWM"].split()[0]) / 1024]))  # ru_maxrss would count the parent's
 
 
 # measuring
@@ -247,7 +248,7 @@ def run_step(name: str, *arguments: Any) -> tuple[float, float]:
     """CPU seconds of a step in its own process, and its peak memory in MB."""
     command = [sys.executable, __file__, "child", name, json.dumps(arguments)]
     out = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    cpu, peak, _ = json.loads(out.stdout.splitlines()[-1])
+    cpu, peak = json.loads(out.stdout.splitlines()[-1])
     return cpu, peak
 
 
