@@ -257,7 +257,7 @@ def test_small_blocks_make_the_arrays_of_one_block(tmp_path: Path) -> None:
     paths = [f"cameras/{c}/{k}/{p}" for c in ("c00", "c01") for k in ("flat", "relit") for p in ("luma", "chroma")]
     for path in (*paths, "schedule/present", "looks/grid", "looks/fingerprint", "looks/sharpness"):
         np.testing.assert_array_equal(whole.read(path), parts.read(path), err_msg=path)
-    assert record.summary["counts"]["c00"] == {"container": 100, "claimed": 100, "decoded": 100}
+    assert record.summary["counts"]["c00"] == {"container": 100, "claimed": 100, "decoded": 100, "undecodable": 0}
 
 
 def make_long_take(folder: Path) -> Path:
@@ -325,7 +325,8 @@ def test_undecodable_pictures_are_counted_and_shift_nothing(tmp_path: Path) -> N
     broken, record = ingest(folder, tmp_path / "broken.zarr")
     lost = np.flatnonzero(~broken.read("schedule/present")[0])
     assert 0 < len(lost) < 60
-    assert record.summary["counts"]["c00"] == {"container": 100, "claimed": 100, "decoded": 100 - len(lost)}
+    kept = {"decoded": 100 - len(lost), "undecodable": len(lost)}
+    assert record.summary["counts"]["c00"] == {"container": 100, "claimed": 100, **kept}
     assert any(f"c00: {len(lost)} pictures cannot be decoded: rig frames {lost[0]}" in text for text in record.warnings)
     for kind in ("flat", "relit"):
         for n, frame in enumerate(broken.frames(kind)):

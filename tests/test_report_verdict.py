@@ -45,7 +45,9 @@ def good_take() -> Evidence:
             "mixed_light": {},
             "duplicates": {},
         },
-        "counts": {id: {"container": FRAMES, "decoded": FRAMES} for id in CAMERAS},
+        "counts": {
+            id: {"container": FRAMES, "claimed": None, "decoded": FRAMES - 5, "undecodable": 0} for id in CAMERAS
+        },
     }
     time_ns = np.arange(FRAMES, dtype=np.int64) * (10**9 // FPS)
     return Evidence(CAMERAS, 1500, time_ns, np.zeros((4, FRAMES), bool), (), summary, (8, 8), DiskUse(10**9, 10**12))
@@ -142,18 +144,31 @@ FAULTS: list[tuple[str, str, str, Evidence]] = [
         "the pictures do not show which frame was lit how (confidence 0.40)",
         changed("light", "confidence", 0.4),
     ),
-    ("sync", "warn", "c02 runs 2 frames late by its pictures", changed("light", "offsets", {"c00": 0, "c02": 2})),
+    ("sync", "bad", "c02 is 2 frames ahead of the others", changed("light", "offsets", {"c00": 0, "c02": 2})),
+    ("sync", "bad", "c02 is 1 frame behind the others", changed("light", "offsets", {"c02": -1})),
+    (
+        "sync",
+        "bad",
+        "c01 is out of step from 00:00:02.000 on: 1 picture lost, no clock says so",
+        changed("light", "drops", {"c01": [[50, 1]]}),
+    ),
+    (
+        "files",
+        "bad",
+        "c01: its file promises 3,000 pictures and holds 2,000",
+        changed("counts", "c01", {"container": 2000, "claimed": 3000, "decoded": 2000, "undecodable": 0}),
+    ),
     (
         "files",
         "warn",
         "c01: 4 of 3,000 pictures could not be decoded",
-        changed("counts", "c01", {"container": 3000, "decoded": 2996}),
+        changed("counts", "c01", {"container": 3000, "decoded": 2900, "undecodable": 4}),
     ),
     (
         "files",
         "bad",
         "c01: 2,000 of 3,000 pictures could not be decoded",
-        changed("counts", "c01", {"container": 3000, "decoded": 1000}),
+        changed("counts", "c01", {"container": 3000, "decoded": 1000, "undecodable": 2000}),
     ),
     (
         "disk",

@@ -92,9 +92,15 @@ def _undecodable(plan: IngestPlan, row: int, present: BoolArray) -> npt.NDArray[
 
 
 def _counts(plan: IngestPlan, row: int, present: BoolArray) -> dict[str, int | None]:
-    """Pictures that the container holds, that its header promises, and that were decoded into the session."""
+    """Pictures that the container holds, that its header promises, decoded into the session, undecodable."""
     index = plan.indexes[plan.cameras[row].id]
-    return {"container": len(index), "claimed": index.claimed, "decoded": int(present.sum())}
+    undecodable = len(_undecodable(plan, row, present))
+    return {
+        "container": len(index),
+        "claimed": index.claimed,
+        "decoded": int(present.sum()),
+        "undecodable": undecodable,
+    }
 
 
 def _absence_warnings(camera: str, frames: npt.NDArray[np.intp]) -> list[str]:

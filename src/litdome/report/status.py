@@ -131,10 +131,10 @@ def _camera_lines(evidence: Evidence) -> tuple[CameraLine, ...]:
 
 
 def _light_words(evidence: Evidence, id: str) -> str:
-    """``2 frames late, 3 mixed, 1 repeated``."""
+    """``2 frames ahead, 3 mixed, 1 repeated``."""
     light = evidence.summary.get("light") or {}
     offset = (light.get("offsets") or {}).get(id, 0)
-    way = f"{plural(abs(offset), 'frame')} {'late' if offset > 0 else 'early'}" if offset else ""
+    way = f"{plural(abs(offset), 'frame')} {'ahead' if offset > 0 else 'behind'}" if offset else ""
     counts = {word: len((light.get(key) or {}).get(id, ())) for key, word in LIGHT_FAULTS.items()}
     return ", ".join(filter(None, [way, *(f"{count} {word}" for word, count in counts.items() if count)]))
 

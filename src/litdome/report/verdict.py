@@ -120,7 +120,16 @@ def _sync(evidence: Evidence) -> Iterator[Line]:
     for id, frames in _light(evidence, "offsets"):
         if frames:
             noun = "frame" if abs(frames) == 1 else "frames"
-            yield "warn", f"{id} runs {abs(frames)} {noun} {'late' if frames > 0 else 'early'} by its pictures", id
+            yield "bad", f"{id} is {abs(frames)} {noun} {'ahead of' if frames > 0 else 'behind'} the others", id
+    for id, drops in _light(evidence, "drops"):
+        for frame, count in drops:
+            noun = "picture" if abs(count) == 1 else "pictures"
+            what = "lost" if count > 0 else "stored twice"
+            yield (
+                "bad",
+                f"{id} is out of step from {evidence.time(frame)} on: {abs(count)} {noun} {what}, no clock says so",
+                id,
+            )
 
 
 def _lighting(evidence: Evidence) -> Iterator[Line]:
@@ -207,10 +216,12 @@ def _lights(evidence: Evidence) -> Iterator[Line]:
 
 def _files(evidence: Evidence) -> Iterator[Line]:
     for id, counts in evidence.summary["counts"].items():
-        held, decoded = counts.get("container"), counts.get("decoded", 0)
-        if held is not None and decoded < held:
-            severity: Severity = "bad" if decoded < (1 - BAD_LOSS) * held else "warn"
-            yield severity, f"{id}: {held - decoded:,} of {held:,} pictures could not be decoded", id
+        held, lost, claimed = counts.get("container"), counts.get("undecodable", 0), counts.get("claimed")
+        if lost:
+            severity: Severity = "bad" if lost > BAD_LOSS * held else "warn"
+            yield severity, f"{id}: {lost:,} of {held:,} pictures could not be decoded", id
+        if claimed is not None and claimed > held:
+            yield "bad", f"{id}: its file promises {claimed:,} pictures and holds {held:,}", id
 
 
 def _disk(evidence: Evidence) -> Iterator[Line]:
