@@ -106,6 +106,17 @@ def test_dpx_of_every_depth_fills_its_codes(tmp_path: Path, pix_fmt: str, bits: 
         np.testing.assert_array_equal(rgb >> (codes.dtype.itemsize * 8 - bits), codes[n])
 
 
+def test_a_dpx_header_with_garbled_text_says_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "000000.dpx"
+    write_dpx(path, np.zeros((16, 16, 3), np.uint8), "rgb24")
+    assert probe_source(tmp_path).metadata["Creator"].startswith("Lavc")
+    raw = bytearray(path.read_bytes())
+    creator = raw.index(b"Lavc")
+    raw[creator : creator + 2] = b"\xf2\x80"
+    path.write_bytes(raw)
+    assert probe_source(tmp_path).metadata == {} and list(found(tmp_path)) == [0]
+
+
 def test_a_missing_number_is_an_absent_picture_and_no_shift(tmp_path: Path) -> None:
     given = {n: np.full((8, 8, 3), 10 * n, np.uint8) for n in (0, 1, 3, 12)}
     for n, rgb in given.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -11,10 +12,13 @@ from litdome.errors import InputError
 TIMECODE = re.compile(r"(\d\d):([0-5]\d):([0-5]\d)([:;.])(\d\d\d?)", re.ASCII)
 
 
-def find_timecode(container: Any, stream: Any, frame: Any | None = None) -> str | None:
-    """The timecode of the first picture of an open PyAV container: stream tag, tmcd track, container tag, picture."""
+def find_timecode(container: Any, stream: Any, told: Mapping[str, str] | None = None) -> str | None:
+    """The timecode of the first picture of an open PyAV container.
+
+    Looked for in the stream's tags, a tmcd track, the container's tags, and what the first picture's header ``told``.
+    """
     places = [stream.metadata, *(data.metadata for data in container.streams.data), container.metadata]
-    places += [frame.metadata] if frame is not None else []
+    places.append(told or {})
     found = (place.get("timecode", "").strip() for place in places)
     return next((text for text in found if TIMECODE.fullmatch(text)), None)
 

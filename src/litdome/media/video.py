@@ -186,6 +186,7 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, codes: Pictur
     width, height = codes.size
     plane = codes.picture
     full = int(frame.color_range) == FULL_RANGE or frame.format.name.startswith("yuvj")
+    told = _told(frame)
     bits = frame.format.components[0].bits if codes.luma is not None else plane.dtype.itemsize * 8
     return VideoProbe(
         width=width,
@@ -199,14 +200,17 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, codes: Pictur
         transfer=TRANSFERS.get(int(frame.color_trc)),
         bits=bits,
         dtype=plane.dtype.name,
-        metadata={**container.metadata, **stream.metadata, **_told(frame)},
-        timecode=find_timecode(container, stream, frame),
+        metadata={**container.metadata, **stream.metadata, **told},
+        timecode=find_timecode(container, stream, told),
     )
 
 
 def _told(frame: Any) -> dict[str, str]:
-    """What a picture's own header says (DPX), without fields left empty."""
-    return {name: text for name, text in frame.metadata.items() if text.strip()}
+    """What a picture's own header says (DPX), without fields left empty; nothing where it is not text."""
+    try:
+        return {name: text for name, text in frame.metadata.items() if text.strip()}
+    except UnicodeDecodeError:
+        return {}
 
 
 def _matrix(tag: int, path: Path) -> str:
