@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
+import zarr
 
 from litdome.lighting import HdriEntry
 from litdome.media.planes import rgb_from_planes
@@ -68,3 +73,21 @@ def whole_rgb(session: Session, kind: str, n: int) -> np.ndarray:
     luma, chroma = (session.root[f"cameras/c00/{kind}/{plane}"] for plane in ("luma", "chroma"))
     about = {name: luma.attrs[name] for name in ("subsampling", "matrix", "range", "bits")}
     return np.asarray(rgb_from_planes(luma[n], chroma[n], **about))
+
+
+def digests(session: Session) -> dict[str, str]:
+    """sha256 of every array's values, by path."""
+    found = {}
+    for path, node in sorted(session.root.members(max_depth=None)):
+        if isinstance(node, zarr.Array):
+            values = np.ascontiguousarray(node[...])
+            known = hashlib.sha256(f"{values.dtype}{values.shape}".encode() + values.tobytes())
+            found[path] = known.hexdigest()
+    return found
+
+
+if __name__ == "__main__":  # python tests/stored_take.py tests/stores/NAME: keeps stores of the installed version
+    for codes in ("uint8", "uint16"):
+        kept = Path(f"{sys.argv[1]}-{codes}.zarr")
+        made = digests(stored_take(str(kept), dtype=codes))
+        kept.with_suffix(".json").write_text(json.dumps(made, indent=1) + "\n")
