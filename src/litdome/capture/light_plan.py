@@ -125,16 +125,27 @@ def _set_right(
     estimate = estimate_light(look_at(sources, placed, 0, frames))
     found = None if lighting is None else compare(lighting.schedule, estimate)
     right = lighting_by_pixels(estimate, lighting)
-    in_step = {
-        id: _once(np.where(own >= 0, own + shift[np.maximum(own, 0)], -1), frames)
-        for (id, own), shift in zip(placed.items(), estimate.shift, strict=True)
-    }
     warnings = [f"{text}; brought in step" for text in _out_of_step(estimate, 0)]
+    in_step: RigFrames = {}
+    rows = zip(placed.items(), estimate.shift, _undecided(estimate), strict=True)
+    for (id, own), shift, undecided in rows:
+        at = np.maximum(own, 0)
+        in_step[id] = _once(np.where((own >= 0) & ~undecided[at], own + shift[at], -1), frames)
+        left = int(undecided[own[own >= 0]].sum())
+        warnings += [f"camera {id}: {left} pictures around a loss could not be placed: left out"] if left else []
     if found is not None:
         warnings.append(f"{found.message(name)}; the pictures are trusted")
     if estimate.beat is not None:
         name += f", flat every {estimate.beat.period} frames, confidence {estimate.confidence:.2f}"
     return LightPlan(right, name, in_step, tuple(warnings))
+
+
+def _undecided(estimate: LightEstimate) -> npt.NDArray[np.bool_]:
+    """Frames between two that the light places, by different shifts: the loss is somewhere there; (camera, frame)."""
+    frames = np.arange(estimate.shift.shape[1])
+    following = np.minimum.accumulate(np.where(estimate.sure, frames, len(frames))[:, ::-1], axis=1)[:, ::-1]
+    after = np.take_along_axis(estimate.shift, np.minimum(following, len(frames) - 1), axis=1)
+    return np.asarray((following < len(frames)) & (after != estimate.shift))
 
 
 def _out_of_step(estimate: LightEstimate, start: int) -> list[str]:

@@ -118,7 +118,7 @@ def judge(parts: Float32Array, config: AlignConfig) -> npt.NDArray[np.uint16]:
         "unreliable": value["reliability"] < config.min_reliability,
         "clipped": value["clipped"] > config.max_clipped,
     }
-    bits = [np.where(found[name], 1 << bit, 0) for bit, name in enumerate(REASONS)]
+    bits = [np.where(flags, 1 << REASONS.index(name), 0) for name, flags in found.items()]
     return np.asarray(np.bitwise_or.reduce(bits), np.uint16)
 
 
