@@ -16,6 +16,7 @@ EDGE = 3  # so many bands at the top, or at the bottom, must agree
 OWN, FOREIGN = 0.25, 0.75  # share of the other light: below, a band shows its own light; above, the other one
 MIN_CONTRAST = 0.05  # distance between two lights in a band that can be told
 CONTRAST_SPREADS, SAME_SPREADS = 6.0, 3.0  # the same in spreads of the flat light; and what counts as alike
+MIN_SPREAD = 0.004  # half a code of dim light
 RESIDUE = 0.35  # share of the lights' difference that a mixture may leave unexplained
 MEAN_CONTRAST = 0.02  # between neighbouring periods on average, where lights are held for some of them
 
@@ -38,21 +39,25 @@ def find_mixed(grid: npt.NDArray[np.float16], beat: Interleave) -> npt.NDArray[n
     for camera, levels in enumerate(grid):
         bands = np.maximum(levels.astype(np.float32).reshape(len(levels), BANDS, -1), 0)
         seen = np.isfinite(bands).all(axis=(1, 2))
-        out[camera] = seen if _keeps_two_beats(bands, seen, beat) else _mixed_frames(bands, seen, beat)
+        spread = _spread(bands, np.flatnonzero(beat.flat & seen))
+        two_beats = _keeps_two_beats(bands, seen, beat, spread)
+        out[camera] = seen if two_beats else _mixed_frames(bands, seen, beat, spread)
     return out
 
 
-def _mixed_frames(bands: FloatArray, seen: npt.NDArray[np.bool_], beat: Interleave) -> npt.NDArray[np.bool_]:
+def _mixed_frames(
+    bands: FloatArray, seen: npt.NDArray[np.bool_], beat: Interleave, spread: float
+) -> npt.NDArray[np.bool_]:
     """Single mixed pictures of a camera, levels of shape (frame, band, block)."""
     out = np.zeros(len(bands), bool)
     flats, others = np.flatnonzero(beat.flat & seen), np.flatnonzero(~beat.flat & seen)
     if len(flats) < 2 * EDGE:
         return out
-    contrast = max(MIN_CONTRAST, CONTRAST_SPREADS * beat.spread)
+    contrast = max(MIN_CONTRAST, CONTRAST_SPREADS * spread)
 
     def mixtures(frames: IntArray, alike: IntArray) -> None:
-        for n in np.flatnonzero(_half_changed(bands, frames, alike, beat.spread, contrast)):
-            frame, own = int(frames[n]), _own_light(bands, alike[n], int(frames[n]), beat.spread)
+        for n in np.flatnonzero(_half_changed(bands, frames, alike, spread, contrast)):
+            frame, own = int(frames[n]), _own_light(bands, alike[n], int(frames[n]), spread)
             for other in (frame - 1, frame + 1):
                 if own is not None and 0 <= other < len(bands) and seen[other] and beat.flat[other] != beat.flat[frame]:
                     foreign = _foreign_light(bands, flats, other) if beat.flat[other] else bands[other]
@@ -61,14 +66,21 @@ def _mixed_frames(bands: FloatArray, seen: npt.NDArray[np.bool_], beat: Interlea
     mixtures(flats, _near(flats, flats))
     mixtures(others, _a_period_away(others, beat, seen))
     clean = flats[~out[flats]]
+    out[others] |= _flat_at_an_edge(bands, others, clean, spread, contrast)
     # the neighbour's light, itself mixed, is nowhere to be seen whole
     for frame in clean[out[np.clip(clean - 1, 0, None)] | out[np.clip(clean + 1, None, len(out) - 1)]]:
         around = clean[np.argsort(np.abs(clean - frame))][1:6]
         apart = _distance(bands[frame], np.median(bands[around], axis=0))
         edges = sorted([apart[:EDGE], apart[-EDGE:]], key=lambda edge: float(edge.max()))
-        out[frame] = edges[0].max() < SAME_SPREADS * beat.spread and edges[1].min() > contrast
-    out[others] |= _flat_at_an_edge(bands, others, flats[~out[flats]], beat.spread, contrast)
+        out[frame] = edges[0].max() < SAME_SPREADS * spread and edges[1].min() > contrast
     return out
+
+
+def _spread(bands: FloatArray, flats: IntArray) -> float:
+    """Typical distance of a band from one flat frame to the next: noise and motion."""
+    if len(flats) < 2:
+        return MIN_SPREAD
+    return max(MIN_SPREAD, float(np.median(_distance(bands[flats[1:]], bands[flats[:-1]]))) / np.log(2))
 
 
 def _near(frames: IntArray, flats: IntArray) -> IntArray:
@@ -111,9 +123,10 @@ def _own_light(bands: FloatArray, alike: IntArray, frame: int, spread: float) ->
     alike = alike[alike >= 0]
     apart = _distance(bands[alike], bands[frame])
     halves = (slice(0, BANDS // 2), slice(BANDS // 2, None))
-    same = [alike[np.median(apart[:, half], axis=1) < SAME_SPREADS * spread] for half in halves]
-    fewest = min((found for found in same if len(found) >= 2), key=len, default=None)
-    return None if fewest is None else np.asarray(np.median(bands[fewest], axis=0))
+    top, bottom = (np.median(apart[:, half], axis=1) < SAME_SPREADS * spread for half in halves)
+    whole = alike[top & bottom]
+    same = whole if len(whole) >= 2 else max((alike[top & ~bottom], alike[bottom & ~top]), key=len)
+    return np.asarray(np.median(bands[same], axis=0)) if len(same) >= 2 else None
 
 
 def _foreign_light(bands: FloatArray, flats: IntArray, other: int) -> FloatArray:
@@ -143,9 +156,8 @@ def _flat_at_an_edge(
 ) -> npt.NDArray[np.bool_]:
     """Frames of ``others`` that are exactly flat at one edge, where most are not, and lit otherwise at the other."""
     near = _near(others, flats)
-    apart = np.full((len(others), BANDS), np.inf, np.float32)
-    for places in near.T:
-        apart = np.where((places >= 0)[:, None], np.minimum(apart, _distance(bands[others], bands[places])), apart)
+    around = np.where((near >= 0)[..., None, None], bands[near], np.nan)
+    apart = _distance(bands[others], np.nanmedian(around, axis=1))
     typical = np.median(apart, axis=0) > contrast if len(apart) else np.zeros(BANDS, bool)
     flat, lit = apart < spread, apart > contrast
     top = flat[:, :EDGE].all(axis=1) & lit[:, -EDGE:].all(axis=1) & typical[:EDGE].all()
@@ -153,11 +165,11 @@ def _flat_at_an_edge(
     return np.asarray(top | bottom)
 
 
-def _keeps_two_beats(bands: FloatArray, seen: npt.NDArray[np.bool_], beat: Interleave) -> bool:
+def _keeps_two_beats(bands: FloatArray, seen: npt.NDArray[np.bool_], beat: Interleave, spread: float) -> bool:
     """Whether bands at one edge come again a frame off the beat, and those at the other edge on it."""
     flats = np.flatnonzero(beat.flat)
     on = _returns(bands, seen, flats, beat.period)
-    least = max(MEAN_CONTRAST, SAME_SPREADS * beat.spread)
+    least = max(MEAN_CONTRAST, SAME_SPREADS * spread)
     for step in (-1, 1):
         off = _returns(bands, seen, flats + step, beat.period)
         shifted = (off < on / 4) & (on > least)

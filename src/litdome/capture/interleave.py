@@ -29,7 +29,8 @@ MIN_LEAD = 2.0  # the best phase against the runner-up
 TEMPER = 3.0  # neighbouring frames tell the same thing again
 JUMP = 1e-3  # chance of losing or repeating frames at any one frame
 CLEAR = 0.9  # confidence that needs no second look
-ENOUGH_EVIDENCE = 0.5  # of what flat frames can tell at best
+ONE_CHANGE = 0.4  # doubt that one change of the other light leaves
+ENOUGH_EVIDENCE = 0.3  # of what flat frames can tell at best
 LEVEL_FLOOR = 0.01  # of white: two dark pictures are alike
 
 
@@ -78,11 +79,12 @@ def light_distance(levels: npt.NDArray[np.float32], lag: int) -> npt.NDArray[np.
     Returns:
         Shape (..., frame), 0 alike to 1; NaN for the first ``lag`` frames and where one of the two is absent.
 
-    Source: the Bray-Curtis dissimilarity; blocks without light do not count.
+    Source: the Bray-Curtis dissimilarity of blocks; their mean, weighted with their light, is one of square roots: a
+        subject that moves changes some blocks much, another light changes all.
     """
     now, before = levels[..., lag:, :], levels[..., : levels.shape[-2] - lag, :]
-    floor = np.float32(LEVEL_FLOOR * levels.shape[-1])
-    apart = np.abs(now - before).sum(axis=-1) / ((now + before).sum(axis=-1) + floor)
+    light = now + before + np.float32(LEVEL_FLOOR)
+    apart = (np.sqrt(np.abs(now - before) * light).sum(axis=-1) / light.sum(axis=-1)) ** 2
     lead = np.full((*levels.shape[:-2], min(lag, levels.shape[-2])), np.nan, np.float32)
     return np.concatenate([lead, apart], axis=-1)
 
@@ -128,6 +130,9 @@ def _find_beat(levels: npt.NDArray[np.float32]) -> Interleave | None:
     seen = seen_frames(levels)
     sure = 2 * np.abs(chances[seen, 0] - 0.5).mean() if period == 2 else chances[beats[seen[beats]], 0].mean()
     confidence = float(sure * np.clip(told / ENOUGH_EVIDENCE, 0, 1))
+    if period == 2:  # with one other light, held throughout, either could be the flat one
+        changes = int((lags[-1][place == 1] > APART * spread).sum())
+        confidence *= 1 - ONE_CHANGE**changes
     flat = _flat_frames(levels, beats, spread)
     phase = int(-place[0] % period)
     return Interleave(period, phase, confidence, place.astype(np.int16), flat, spread, _jumps(place, period))
@@ -144,16 +149,17 @@ def _flat_frames(levels: npt.NDArray[np.float32], beats: npt.NDArray[np.intp], s
     """Frames that look like the flat ones next to them, whether on the beat or not, shape (frame,)."""
     frames = np.arange(levels.shape[1])
     after = np.searchsorted(beats, frames, side="right")
-    nearest = np.full(levels.shape[1], np.inf)
-    for other in (
-        beats[np.clip(np.searchsorted(beats, frames) - 1, 0, None)],
-        beats[np.clip(after, None, len(beats) - 1)],
-    ):
-        pairs = np.stack([levels, levels[:, other]], axis=2)
-        apart = _over_cameras(light_distance(pairs, 1)[..., 1])
-        nearest = np.fmin(nearest, np.where(other == frames, np.inf, apart))
-    on_beat = np.isin(frames, beats)
-    return np.where(on_beat, ~(nearest > 2 * APART * spread) | ~np.isfinite(nearest), nearest < APART * spread / 2)
+    before, after = np.clip(np.searchsorted(beats, frames) - 1, 0, None), np.clip(after, None, len(beats) - 1)
+    near, far = np.zeros(len(frames)), np.full(len(frames), np.inf)
+    for view in (levels, np.sort(levels, axis=-1)):  # a subject that went elsewhere is no other light
+        nearest = np.full(len(frames), np.inf)
+        for other in (beats[before], beats[after]):
+            pairs = np.stack([view, view[:, other]], axis=2)
+            apart = _over_cameras(light_distance(pairs, 1)[..., 1])
+            nearest = np.fmin(nearest, np.where(other == frames, np.inf, apart))
+        near, far = np.maximum(near, nearest), np.minimum(far, nearest)
+    unlike = np.isfinite(far) & (far > 2 * APART * spread)
+    return np.where(np.isin(frames, beats), ~unlike, near < spread)
 
 
 def _best_gain() -> float:

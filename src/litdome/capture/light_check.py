@@ -168,7 +168,7 @@ def compare(schedule: LightingSchedule, estimate: LightEstimate) -> Contradictio
     changes = _said_changes(schedule, estimate.beat.period)[:frames]
     changed = estimate.changed[:frames] & ~flat
     if len(differ):
-        after = told[differ[0] :].sum()
+        after = (told & (said | flat))[differ[0] :].sum()
         late = _late(said, flat, changes, changed, told, int(differ[0])) if len(differ) > after / 5 else None
         return Contradiction(tuple(map(int, differ)), late, "flat")
     return _late_lights(changes, changed, told & ~flat, estimate.beat.period)
