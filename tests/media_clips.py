@@ -43,6 +43,7 @@ CLIPS = (
         "h264-refresh.mp4", "libx264", "yuv420p", {**X264, "bf": "0", "x264-params": "intra-refresh=1"}, lossless=False
     ),
     Clip("h264.avi", "libx264", "yuv420p", X264, lossless=False),
+    Clip("h264.mxf", "libx264", "yuv422p10le", X264, lossless=False),
     Clip("hevc-open.mp4", "libx265", "yuv420p10le", {**X265, "x265-params": f"{X265_PARAMS}:open-gop=1"}),
     Clip("hevc-closed.mkv", "libx265", "yuv422p12le", {**X265, "x265-params": f"{X265_PARAMS}:open-gop=0"}),
     Clip("hevc-444.ts", "libx265", "yuv444p12le", {**X265, "x265-params": f"{X265_PARAMS}:open-gop=1"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -65,7 +66,7 @@ def test_every_picture_comes_code_for_code(clips: Path, clip: Clip) -> None:
     truth = dict(enumerate(written)) if clip.lossless else plain_decode(path)
     found = pictures(path)
     assert list(found) == list(range(PICTURES)) and len(index_source(path)) == PICTURES
-    if clip.name != "h264.avi":  # the plain decode has no times to sort it by
+    if index_source(path).times_ns is not None:  # else the plain decode has no times to sort it by
         assert all(same(found[n], truth[n]) for n in range(PICTURES))
     probe, layout = probe_source(path), av.VideoFormat(clip.pix_fmt, WIDTH, HEIGHT)
     assert (probe.width, probe.height, probe.subsampling[:1]) == (WIDTH, HEIGHT, "4")
@@ -100,9 +101,20 @@ def test_the_clips_hold_what_makes_seeking_hard(clips: Path) -> None:
         assert next(container.decode(stream)).pts * stream.time_base * 25 > 6  # the key's picture does not come out
 
 
-def test_a_source_without_times_is_counted(clips: Path) -> None:
-    index = index_source(clips / "h264.avi")
-    assert index.times_ns is None and index.seek_points.tolist() == [0] and index.claimed == PICTURES
+@pytest.mark.parametrize("name", ["h264.avi", "h264.mxf"])
+def test_a_source_with_decoding_times_only_is_counted(clips: Path, name: str) -> None:
+    index = index_source(clips / name)
+    assert index.times_ns is None and index.seek_points.tolist() == [0] and index.slots is None
+    assert len(index) == PICTURES and index_source(clips / CLOSED.name).times_ns is not None
+
+
+def test_times_against_the_decoders_order_are_refused(clips: Path) -> None:
+    path = clips / CLOSED.name
+    index = index_source(path)
+    wrong = index.packets.picture.copy()
+    wrong[[1, 2]] = wrong[[2, 1]]
+    with pytest.raises(InputError, match=r"h264-closed\.mp4: picture .* comes after"):
+        list(iter_pictures(path, replace(index, packets=replace(index.packets, picture=wrong))))
 
 
 @pytest.mark.parametrize("packet", [0, 2, 7, 19])

@@ -142,10 +142,10 @@ def index_source(source: Path) -> SourceIndex:
         if len(rows) == discarded:
             raise InputError(f"{source}: no pictures in it", hint="is the copy complete? play the file to check")
         claimed, timecode = _claimed(stream, discarded), find_timecode(container, stream)
-        # AVI holds no presentation times: what is reported are the times of decoding
-        believable = not (container.format.name == "avi" and stream.codec_context.codec.reorder)
+        reorders = stream.codec_context.codec.reorder and not all(row[2] for row in rows)
+        counted = reorders and _holds_decoding_times(container.format.name, rows)
         tick_ns = stream.time_base * NANOSECONDS
-    packets = _packet_table(rows) if believable else None
+    packets = None if counted else _packet_table(rows)
     if packets is None:
         return SourceIndex(len(rows) - discarded, None, claimed, timecode)
     packets = _without_loose_end(packets, is_cut=claimed is not None and claimed > len(rows) - discarded)
@@ -159,6 +159,11 @@ def _first_timecode(numbers: Mapping[int, Path]) -> str | None:
         return picture_tags(numbers[0]).get("timecode") if 0 in numbers else None
     except InputError:  # an unreadable picture is an absent one; it shows when the pictures are read
         return None
+
+
+def _holds_decoding_times(container: str, rows: list[tuple[Any, ...]]) -> bool:
+    """Whether what are given for times of presentation are those of decoding: in AVI always, in MXF by some writers."""
+    return container == "avi" or (container == "mxf" and all(row[0] == row[1] for row in rows))
 
 
 def _packet_table(rows: list[tuple[Any, ...]]) -> PacketTable | None:

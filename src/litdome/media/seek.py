@@ -11,6 +11,7 @@ from typing import Any
 import av
 from av.video.frame import PictureType
 
+from litdome.errors import InputError
 from litdome.media.index import PacketTable, SourceIndex
 from litdome.media.planes import PictureCodes
 from litdome.media.video import codes_of_frame, decoded_frames, iter_packets, open_video
@@ -22,12 +23,17 @@ def iter_video(path: Path, index: SourceIndex, start: int, stop: int) -> Iterato
     """Pictures ``start`` to ``stop`` of a video with their numbers; see `litdome.media.images.iter_pictures`.
 
     Raises:
-        InputError: The file cannot be opened, or cannot be read any more.
+        InputError: The file cannot be opened, or not be read any more, or its times contradict the decoder's order.
     """
     if start >= stop:
         return
     frames = _iter_counted(path) if index.packets is None else _iter_timed(path, index.packets, start)
+    last = -1
     for number, frame in frames:
+        if number <= last:
+            hint = "wrap it anew: ffmpeg -i FILE -c copy FILE.mov"
+            raise InputError(f"{path}: picture {number} comes after picture {last}: its times are wrong", hint=hint)
+        last = number
         if number >= stop:
             return
         if number >= start:

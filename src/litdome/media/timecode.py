@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -12,13 +11,9 @@ from litdome.errors import InputError
 TIMECODE = re.compile(r"(\d\d):([0-5]\d):([0-5]\d)([:;.])(\d\d\d?)", re.ASCII)
 
 
-def find_timecode(container: Any, stream: Any, told: Mapping[str, str] | None = None) -> str | None:
-    """The timecode of the first picture of an open PyAV container.
-
-    Looked for in the stream's tags, a tmcd track, the container's tags, and what the first picture's header ``told``.
-    """
+def find_timecode(container: Any, stream: Any) -> str | None:
+    """The timecode of the first picture of an open PyAV container: stream tag, tmcd track or container tag."""
     places = [stream.metadata, *(data.metadata for data in container.streams.data), container.metadata]
-    places.append(told or {})
     found = (place.get("timecode", "").strip() for place in places)
     return next((text for text in found if TIMECODE.fullmatch(text)), None)
 

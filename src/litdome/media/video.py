@@ -186,7 +186,6 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, codes: Pictur
     width, height = codes.size
     plane = codes.picture
     full = int(frame.color_range) == FULL_RANGE or frame.format.name.startswith("yuvj")
-    told = _told(frame)
     bits = frame.format.components[0].bits if codes.luma is not None else plane.dtype.itemsize * 8
     return VideoProbe(
         width=width,
@@ -200,8 +199,8 @@ def _describe(path: Path, container: Any, stream: Any, frame: Any, codes: Pictur
         transfer=TRANSFERS.get(int(frame.color_trc)),
         bits=bits,
         dtype=plane.dtype.name,
-        metadata={**container.metadata, **stream.metadata, **told},
-        timecode=find_timecode(container, stream, told),
+        metadata={**container.metadata, **stream.metadata, **_told(frame)},
+        timecode=find_timecode(container, stream),
     )
 
 
