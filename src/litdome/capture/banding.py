@@ -15,7 +15,7 @@ BANDS = 12  # rows of the grid in twos
 EDGE = 3  # so many bands at the top, or at the bottom, must agree
 OWN, FOREIGN = 0.25, 0.75  # share of the other light: below, a band shows its own light; above, the other one
 MIN_CONTRAST = 0.05  # distance between two lights in a band that can be told
-CONTRAST_SPREADS, SAME_SPREADS = 6.0, 3.0  # the same in spreads of the flat light; and what counts as alike
+CONTRAST_SPREADS, SAME_SPREADS = 6.0, 5.0  # the same in spreads of the flat light; and what counts as alike
 MIN_SPREAD = 0.004  # half a code of dim light
 RESIDUE = 0.35  # share of the lights' difference that a mixture may leave unexplained
 MEAN_CONTRAST = 0.02  # between neighbouring periods on average, where lights are held for some of them
@@ -84,9 +84,9 @@ def _spread(bands: FloatArray, flats: IntArray) -> float:
 
 
 def _near(frames: IntArray, flats: IntArray) -> IntArray:
-    """The two flat frames before and the two after each frame, itself left out, shape (n, 4); -1 for none."""
+    """The three flat frames before and the three after each frame, itself left out, shape (n, 6); -1 for none."""
     before, after = np.searchsorted(flats, frames), np.searchsorted(flats, frames, side="right")
-    places = np.stack([before - 2, before - 1, after, after + 1], axis=1)
+    places = np.stack([before - 3, before - 2, before - 1, after, after + 1, after + 2], axis=1)
     inside = (places >= 0) & (places < len(flats))
     return np.where(inside, flats[np.clip(places, 0, len(flats) - 1)], -1)
 

@@ -302,7 +302,8 @@ def _duplicates(looks: Looks, levels: npt.NDArray[np.float32], beat: Interleave 
     if beat is None:
         return out
     change: FloatArray = light_distance(levels, 1)
-    alternates = np.array([np.nanmedian(row) if np.isfinite(row).any() else 0 for row in change]) > APART * beat.spread
+    least = np.array([np.nanquantile(row, 0.1) if np.isfinite(row).any() else 0 for row in change])
+    alternates = least > APART * beat.spread
     return np.asarray(out | (alternates[:, None] & (change < REPEATED * beat.spread)))
 
 
