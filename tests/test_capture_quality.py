@@ -106,22 +106,35 @@ def test_a_light_is_missing_only_where_every_picture_is_black() -> None:
     assert dark_lights(looks, schedule.hdri[relit], ("night", "park", "unused")) == ["park"]
 
 
-def test_a_session_is_summarised_from_its_arrays(tmp_path: Path) -> None:
-    schedule = make_schedule()
-    looks = even_looks(schedule)
-    looks.noise[1] = 4.5
-    looks.grid[:, schedule.hdri == 0] = 0.0
-    session = Session.new(str(tmp_path / "take.zarr"), {"transfer": "srgb"})
+def write_session(path: Path, schedule: LightingSchedule, looks: Looks) -> Session:
+    session = Session.new(str(path), {"transfer": "srgb"})
     session.write_small("rig/size", np.zeros((3, 2), np.int32), ("camera", "axis"), attrs={"camera_ids": list(CAMERAS)})
     session.write_small("schedule/kind", schedule.kind, ("frame",))
-    entries = {"entries": [asdict(entry) for entry in ENTRIES]}
+    entries = {"entries": [asdict(entry) for entry in schedule.entries]}
     session.write_small("schedule/hdri", schedule.hdri, ("frame",), attrs=entries)
     for name, values in vars(make_pairs(schedule, np.arange(len(schedule.kind)) * 40_000_000)).items():
         session.write_small(f"pairs/{name}", values, ("pair",))
     for name in ("grid", "clipped", "black", "sharpness", "noise", "fingerprint"):
         values = getattr(looks, name)
         session.write_small(f"looks/{name}", values, ("camera", "frame", "row", "column")[: values.ndim])
-    found = summarise_quality(session)
+    return session
+
+
+def test_a_session_is_summarised_from_its_arrays(tmp_path: Path) -> None:
+    schedule = make_schedule()
+    looks = even_looks(schedule)
+    looks.noise[1] = 4.5
+    looks.grid[:, schedule.hdri == 0] = 0.0
+    found = summarise_quality(write_session(tmp_path / "take.zarr", schedule, looks))
     assert found["dark_lights"] == ["night"] and found["unpaired_lights"] == ["unused"]
     assert list(found["cameras"]) == list(CAMERAS) and found["cameras"]["c01"]["noise"] == 4.5
     assert len(found["frames"]) == PLACES and looks.grid.shape[2:] == GRID
+
+
+def test_without_a_schedule_no_light_is_missing(tmp_path: Path) -> None:
+    kind = make_schedule().kind
+    schedule = LightingSchedule(kind, np.full(len(kind), -1, np.int32), ())
+    looks = even_looks(schedule)
+    looks.grid[:, kind == 2] = 0.0
+    found = summarise_quality(write_session(tmp_path / "take.zarr", schedule, looks))
+    assert (found["lights"], found["dark_lights"], found["unpaired_lights"]) == (0, [], [])

@@ -145,7 +145,7 @@ def read_looks(session: SessionLike, rows: IntArray, frames: IntArray) -> Looks:
 
 def _frames_of_lights(schedule: LightingSchedule) -> IntArray:
     """Up to `FRAMES_OF_A_LIGHT` relit rig frames of each HDRI entry, rising."""
-    relit = np.flatnonzero(schedule.kind == KIND_CODES["hdri"])
+    relit = np.flatnonzero((schedule.kind == KIND_CODES["hdri"]) & (schedule.hdri >= 0))  # -1: nobody knows which
     order = relit[np.argsort(schedule.hdri[relit], kind="stable")]
     _, start = np.unique(schedule.hdri[order], return_index=True)
     place = np.arange(len(order)) - np.repeat(start, np.diff([*start, len(order)]))
