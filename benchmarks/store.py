@@ -1,6 +1,6 @@
 """What the store costs: a video to planes against decoding, PNG and naive Zarr; random crops against PNG and video.
 
-    .venv/bin/python benchmarks/store.py [--frames 48] [--size 3840x2160] [--repeats 3] [--crops 24] [--tiles ...]
+    .venv/bin/python benchmarks/store.py [--frames 48] [--size 3840x2160] [--repeats 3] [--crops 48] [--tiles ...]
 
 CPU time (user + system), one thread each, every step in its own process; ratios are medians over repeats of one run.
 Clips (a textured figure with shot noise, flat and relit by turns) are made once, in the temporary folder. Prints
@@ -142,10 +142,18 @@ def naive(clip: str, out: str) -> None:
         array[n] = video.read()[1][..., ::-1]
 
 
-def png_masks(out: str, frames: int, size: tuple[int, int]) -> None:
-    """The figure's masks beside the PNG pictures."""
+def write_pngs(clip: str, ffmpeg_folder: Path, cv2_folder: Path, frames: int, size: tuple[int, int]) -> None:
+    """The clip and the figure's masks as PNG files, written by ffmpeg and again by cv2, each with its defaults."""
+    ffmpeg_folder.mkdir()
+    run_ffmpeg("-i", clip, f"{ffmpeg_folder}/%06d.png")
+    partial = cv2_folder.with_name("partial-png")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
     for n in range(frames):
-        cv2.imwrite(f"{out}/mask-{n + 1:06d}.png", figure(n, size))
+        cv2.imwrite(f"{partial}/{n + 1:06d}.png", cv2.imread(f"{ffmpeg_folder}/{n + 1:06d}.png"))
+        for folder in (ffmpeg_folder, partial):
+            cv2.imwrite(f"{folder}/mask-{n + 1:06d}.png", figure(n, size))
+    partial.rename(cv2_folder)
 
 
 def finish_session(out: str, frames: int, size: tuple[int, int], compression: str) -> None:
@@ -302,7 +310,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=48)
     parser.add_argument("--size", default="3840x2160")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--crops", type=int, default=24)
+    parser.add_argument("--crops", type=int, default=48)
     parser.add_argument("--tiles", nargs="*", default=[], help="other tiles: ROWSxCOLUMNS of luma; 0: all of them")
     chosen = parser.parse_args()
     size = tuple(int(part) for part in chosen.size.split("x"))
@@ -313,12 +321,11 @@ def main() -> None:
     for bits, codec, pixels in ((8, "libx264", "yuv420p"), (10, "libx265", "yuv420p10le")):
         if not clips[bits].exists():
             make_clip(clips[bits], frames, size, codec, pixels)
-    clip, png = str(clips[8]), folder / "png"
+    clip, png, cv2_png = str(clips[8]), folder / "png", folder / "png-cv2"
     stores = {name: str(folder / f"{name}.zarr") for name in ("zstd-1", "lz4-1", "none")}
-    if not png.exists():
-        png.mkdir()
-        run_ffmpeg("-i", clip, f"{png}/%06d.png")
-        png_masks(str(png), frames, size)
+    if not cv2_png.exists():
+        shutil.rmtree(png, ignore_errors=True)
+        write_pngs(clip, png, cv2_png, frames, size)
     load = os.getloadavg()[0]
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f}; {frames} frames of {chosen.size}, ", end="")
     print(f"h264 {clips[8].stat().st_size / 1e6:.0f} MB, hevc 10 bit {clips[10].stat().st_size / 1e6:.0f} MB\n")
@@ -342,7 +349,8 @@ def main() -> None:
         ours(clip, name)
         finish_session(stores[name], frames, size, name)
         readers[f"planes {name}"] = lambda name=name: run_step("crops_of_session", stores[name], regions)  # type: ignore[misc]
-    readers["PNG folder"] = lambda: run_step("crops_of_png", str(png), regions)
+    readers["PNG folder (cv2)"] = lambda: run_step("crops_of_png", str(cv2_png), regions)
+    readers["PNG folder (ffmpeg)"] = lambda: run_step("crops_of_png", str(png), regions)
     readers["video seek"] = lambda: run_step("crops_of_video", clip, regions)
     table(compare(readers, repeats), chosen.crops, "pair crop")
     for tile in chosen.tiles:

@@ -231,7 +231,7 @@ class Session(ArrayStore):
 
         Raises:
             FrameAbsentError: The pair has no next flat.
-            StoreError: Not segmented yet.
+            StoreError: Not segmented yet, or the shard is lost.
             UsageError: ``region`` reaches beyond the picture.
         """
         n = self._stored_index(kind, pair)
@@ -241,7 +241,7 @@ class Session(ArrayStore):
             raise StoreError(f"{self.url}: no mask of {camera} {kind} {pair}", hint=f"litdome segment {self.url}")
         if region is not None:
             pictures.check_region(region, self.size(camera), f"{self.url}: {camera} {kind} {pair}")
-        return self.read_at(path, n, pictures.box_of(region) if region else None)
+        return self.read_at(path, n, pictures.box_of(region) if region else None, required=True)
 
     def _pictures(self, camera: str, kind: Kind, n: int) -> pictures.PictureGroup:
         """The pictures of a camera and kind, once the n-th is known to have been recorded."""
