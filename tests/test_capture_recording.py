@@ -113,7 +113,7 @@ def test_distinct_rotations_and_gains_are_entries_sorted_by_name(tmp_path: Path)
         (["0,flta,"], "line 2: unknown kind 'flta'", "did you mean flat?"),
         (["0,flat,", "0,flat,"], "frame 0 is there 2 times", None),
         (["0,flat,", "2,flat,"], "frame 1 is missing", None),
-        (["-1,flat,"], "count from 0", None),
+        (["-1,flat,"], "frame is '-1'", None),
         (["x,flat,"], "line 2", None),
         ([], "no frames", None),
     ],
