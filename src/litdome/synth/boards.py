@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from litdome.compute import run_units
 from litdome.geometry import Camera, Rig, rotation_about_y
+from litdome.media.encode import VideoWriter
+from litdome.progress import Progress
+from litdome.synth.film import Film
 from litdome.synth.render import Float32Array, camera_rays, sample_texture
-from litdome.synth.rig import TARGET, expose
+from litdome.synth.rig import TARGET, expose, wall_picture
+from litdome.synth.truth import made
 
 FloatArray = npt.NDArray[np.float64]
 TEXELS_PER_SQUARE = 40
 MARGIN = 0.25  # white rim, squares
+INTRINSIC_PICTURES, EXTRINSIC_FRAMES, BOARD_CRF = 12, 24, 12
 WHITE, BLACK, BACK = 0.85, 0.03, 0.08  # albedo
 
 
@@ -142,6 +149,30 @@ def extrinsic_poses(rig: Rig, design: BoardDesign, count: int, rng: np.random.Ge
         turn = rotation_about_y(float(yaw + rng.uniform(-12, 12))) @ tilt @ spin @ upright
         poses.append(_centred(turn, TARGET + rng.uniform(-1, 1, 3) * [0.2, 0.3, 0.2], design))
     return poses
+
+
+def write_board_takes(folder: Path, film: Film, design: BoardDesign, workers: int, report: Progress) -> None:
+    """Film the board under flat light: boards/intrinsic, boards/extrinsic, and the true poses in truth/boards.npz."""
+    cameras = film.rig.cameras
+    together = extrinsic_poses(film.rig, design, EXTRINSIC_FRAMES, np.random.default_rng([film.seed, 6]))
+    np.savez(made(folder / "truth" / "boards.npz"), world_from_board=np.stack(together))
+
+    def film_takes(k: int) -> None:
+        camera, rng = cameras[k], np.random.default_rng([film.seed, 7, k])
+        wall = wall_picture(camera, film.flat)
+        alone = intrinsic_poses(camera, design, INTRINSIC_PICTURES, rng)
+        for take, poses in (("intrinsic", alone), ("extrinsic", together)):
+            with VideoWriter(folder / "boards" / take / f"{camera.id}.mp4", fps=5, crf=BOARD_CRF) as video:
+                for pose in poses:
+                    video.write(film_board(camera, design, pose, wall, rng))
+
+    report("boards", 0, len(cameras))
+    run_units(
+        film_takes,
+        range(len(cameras)),
+        workers=workers,
+        on_done=lambda k: report("boards", k + 1, len(cameras)),
+    )
 
 
 def _centred(rotation: FloatArray, centre: FloatArray, design: BoardDesign) -> FloatArray:

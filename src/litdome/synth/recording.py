@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from litdome.compute import default_workers, run_units
+from litdome.compute import default_workers
 from litdome.errors import UsageError
 from litdome.geometry import Rig
 from litdome.lighting import KIND_CODES, HdriEntry, LightingSchedule
 from litdome.media.encode import VideoWriter
 from litdome.media.hdr import write_hdr
 from litdome.progress import Progress, silent
-from litdome.synth.boards import BoardDesign, board_for, extrinsic_poses, film_board, intrinsic_poses
+from litdome.synth.boards import BoardDesign, board_for, write_board_takes
 from litdome.synth.body import make_body
 from litdome.synth.description import write_description
 from litdome.synth.faults import draw_faults
@@ -30,8 +30,7 @@ from litdome.synth.spoil import spoil_file, stored_picture
 from litdome.synth.truth import RecordingTruth, TruthWriter, made, write_png, write_rig_truth
 
 MIN_BOARD_HEIGHT = 200  # px: below, no marker can be read
-INTRINSIC_PICTURES, EXTRINSIC_FRAMES = 12, 24
-CAMERA_CRF, BOARD_CRF = 14, 12
+CAMERA_CRF = 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +112,7 @@ def make_recording(
         write_take(partial, take, _told(shoot(take.film, threads), truth, report, len(take.film.lights)), design)
         truth.close(threads)
         if design:
-            _write_boards(partial, take.film, design, threads, report)
+            write_board_takes(partial, take.film, design, threads, report)
     return take.truth
 
 
@@ -258,26 +257,3 @@ def _write_plates(partial: Path, rig: Rig, flat: DirectionalLights, seed: int) -
     for k, camera in enumerate(rig.cameras):
         picture = expose(wall_picture(camera, flat), np.random.default_rng([seed, 5, k]))
         write_png(partial / "background" / f"{camera.id}.png", picture)
-
-
-def _write_boards(partial: Path, film: Film, design: BoardDesign, workers: int, report: Progress) -> None:
-    cameras = film.rig.cameras
-    together = extrinsic_poses(film.rig, design, EXTRINSIC_FRAMES, np.random.default_rng([film.seed, 6]))
-    np.savez(made(partial / "truth" / "boards.npz"), world_from_board=np.stack(together))
-
-    def film_takes(k: int) -> None:
-        camera, rng = cameras[k], np.random.default_rng([film.seed, 7, k])
-        wall = wall_picture(camera, film.flat)
-        alone = intrinsic_poses(camera, design, INTRINSIC_PICTURES, rng)
-        for take, poses in (("intrinsic", alone), ("extrinsic", together)):
-            with VideoWriter(partial / "boards" / take / f"{camera.id}.mp4", fps=5, crf=BOARD_CRF) as video:
-                for pose in poses:
-                    video.write(film_board(camera, design, pose, wall, rng))
-
-    report("boards", 0, len(cameras))
-    run_units(
-        film_takes,
-        range(len(cameras)),
-        workers=workers,
-        on_done=lambda k: report("boards", k + 1, len(cameras)),
-    )
