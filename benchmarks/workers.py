@@ -1,10 +1,10 @@
-"""What worker processes cost over threads: CPU seconds of the same units, start-up and imports taken off.
+"""What worker processes cost over threads: CPU seconds of the same units, all processes counted, warm.
 
-    .venv/bin/python benchmarks/workers.py [--pictures 64] [--workers 2] [--repeats 3]
+    .venv/bin/python benchmarks/workers.py [--pictures 64] [--workers 2] [--repeats 3] [--stages shrink flow]
 
 Units read 4K pictures from a session and write 720p ones (shrink), or measure optical flow (the real stage). Each row
-is a process with all its children; what the same process costs with one unit a worker is taken off, and printed.
-"dask's memory" is the control: worker processes with the allocator set as dask's nanny sets it.
+is a process with all its children; one unit a worker is run before the clock starts. "dask's memory" is the control:
+worker processes with the allocator set as dask's nanny sets it.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar
 
 import cv2
 import numpy as np
+import psutil
 
 from litdome.compute import Threads, open_executor
 from litdome.lighting import HdriEntry, LightingSchedule
@@ -96,29 +97,28 @@ def film(path: Path, pictures: int) -> None:
         session.write("cameras/c00/flat/chroma", start, np.full((len(stack), *shape[1:]), 128, np.uint8))
 
 
-def work(path: Path, stage_name: str, place: str, workers: int, share: float) -> None:
-    """One row, in this process: the first ``share`` of the units, at least one a worker."""
+def row(path: Path, stage_name: str, place: str, workers: int) -> float:
+    """CPU seconds of all units in this process and its children, after one unit a worker to warm up."""
     stage = STAGES[stage_name]()
     session = Session.open(str(path), writable=True)
     config = stage.Config()
     units = stage.prepare(session, config)
     if stage_name == "flow":
-        units = units[:1] * 8  # as if there were eight cameras
-    count = max(workers, round(share * len(units)))
+        units = units[:1] * 6  # as if there were six cameras
     job = StageWork(session, stage, config, units)
-    if place == "threads":
-        Threads(workers).run(job, range(count), on_done=lambda index: None)
-        return
-    with open_executor(workers) as executor:
-        executor.run(job, range(count), on_done=lambda index: None)
+    with nullcontext(Threads(workers)) if place == "threads" else open_executor(workers) as executor:
+        executor.run(job, range(workers), on_done=lambda index: None)
+        family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        before = sum(sum(process.cpu_times()[:2]) for process in family)
+        executor.run(job, range(len(units)), on_done=lambda index: None)
+        return sum(sum(process.cpu_times()[:2]) for process in family) - before
 
 
-def cpu(arguments: list[str], environment: dict[str, str]) -> float:
-    """CPU seconds of a process and all its children."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, __file__, *arguments], check=True, env={**os.environ, **environment})
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def measure(arguments: list[str], environment: dict[str, str]) -> float:
+    """A row in a process of its own."""
+    command = [sys.executable, __file__, *arguments]
+    done = subprocess.run(command, check=True, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout)
 
 
 def main() -> None:
@@ -127,11 +127,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=list(STAGES))
-    parser.add_argument("--row", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--row", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.row:
-        path, stage, place, share = given.row
-        work(Path(path), stage, place, given.workers, float(share))
+        path, stage, place = given.row
+        print(row(Path(path), stage, place, given.workers))
         return
     load = os.getloadavg()[0]
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f}, python {platform.python_version()}")
@@ -140,19 +140,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "take.zarr"
         film(path, given.pictures)
-        print(f"{given.pictures} pictures, {given.workers} workers, median of {given.repeats} (CPU s; start-up; ratio)")
+        print(f"{given.pictures} pictures, {given.workers} workers, median of {given.repeats}: CPU s, ratio")
         for stage in given.stages:
             found: dict[str, list[float]] = {name: [] for name, *_ in rows}
-            starts: dict[str, float] = {}
             for _ in range(given.repeats):
                 for name, place, environment in rows:
-                    base = ["--workers", str(given.workers), "--row", str(path), stage, place]
-                    starts[name] = cpu([*base, "0"], environment)
-                    found[name].append(cpu([*base, "1"], environment) - starts[name])
+                    arguments = ["--workers", str(given.workers), "--row", str(path), stage, place]
+                    found[name].append(measure(arguments, environment))
             reference = statistics.median(found["threads"])
             for name, seconds in found.items():
                 median = statistics.median(seconds)
-                print(f"{stage:8} {name:24} {median:8.2f} {starts[name]:8.2f} {median / reference:8.2f}")
+                print(f"{stage:8} {name:24} {median:8.2f} {median / reference:8.2f}")
 
 
 if __name__ == "__main__":
