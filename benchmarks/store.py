@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pickle
 import platform
 import resource
 import shutil
@@ -19,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -78,45 +78,46 @@ def make_clip(path: Path, frames: int, size: tuple[int, int], codec: str, pixels
 # steps; each runs in a process of its own and gives what it counted
 
 
-def ingest(clip: str, out: str, compression: str, tile: str) -> None:
-    """A video to planes: `iter_pictures` into shard writers, flat and relit apart."""
-    from litdome.media.images import iter_pictures, probe_source
+def begin_ingest(clip: Path, out: str, compression: str, tile: str) -> None:
+    """A session in which the pictures of a clip are still missing, and the stage that will write them, beside it."""
+    from litdome.capture.check import IngestConfig
+    from litdome.capture.ingest import Ingest
+    from litdome.capture.recording import read_recording, session_attrs
+    from litdome.media.hdr import write_hdr
     from litdome.media.index import index_source
     from litdome.store.session import Session
 
-    shutil.rmtree(out, ignore_errors=True)
-    source = Path(clip)
-    probe, index = probe_source(source), index_source(source)
-    session = Session.new(out, {"name": "benchmark"})
-    attrs = {name: getattr(probe, name) for name in ("subsampling", "matrix", "range", "bits")}
-    counts = (-(-len(index) // 2), len(index) // 2)
+    for path in (Path(out), Path(out).with_suffix(".take")):
+        shutil.rmtree(path, ignore_errors=True)
+    take = Path(out).with_suffix(".take")
+    for name in ("cameras", "hdris"):
+        (take / name).mkdir(parents=True)
+    os.link(clip, take / "cameras/c00.mp4")
+    write_hdr(take / "hdris/sky.exr", np.ones((8, 16, 3), np.float32))
+    lights = [f"{n},{'hdri,sky' if n % 2 else 'flat,'}" for n in range(len(index_source(clip)))]
+    (take / "lights.csv").write_text("\n".join(["frame,kind,hdri", *lights]))
+    recording = read_recording(take)
+    stage, config = Ingest(recording), IngestConfig(compression=compression, trust="file")
+    plan, session = stage.plan(config), Session.new(out, session_attrs(recording))
+    probe = plan.probes["c00"]
     shapes = {"luma": (probe.height, probe.width), "chroma": (2, probe.height // 2, probe.width // 2)}
     dims = {"luma": ("n", "y", "x"), "chroma": ("n", "cbcr", "y2", "x2")}
-    chunks = tiles(tile, shapes)
-    for kind, count in zip(("flat", "relit"), counts, strict=True):
-        for plane in PLANES:
-            session.create(
-                f"cameras/c00/{kind}/{plane}",
-                (count, *shapes[plane]),
-                probe.dtype,
-                dims[plane],
-                shard=SHARD,
-                chunk=chunks[plane],
-                attrs=attrs,
-                compression=compression,
-            )
-    pictures = iter_pictures(source, index)
-    for start in range(0, max(counts), SHARD):
-        names = [f"cameras/c00/{kind}/{plane}" for kind in ("flat", "relit") for plane in PLANES]
-        managers = [session.shard_writer(name, start) for name in names]
-        writers = [manager.__enter__() for manager in managers]
-        for n, codes in pictures:
-            for plane, writer in zip(PLANES, writers[2 * (n % 2) :], strict=False):
-                writer.put(n // 2, getattr(codes, plane))
-            if n % 2 and (n // 2 + 1) % SHARD == 0:
-                break
-        for manager in managers:
-            manager.__exit__(None, None, None)
+    for plane, chunk in tiles(tile, shapes).items():  # arrays that are there keep their tiles
+        for kind, code in (("flat", 1), ("relit", 2)):
+            shape = (int((plan.lighting.schedule.kind == code).sum()), *shapes[plane])
+            path, given = f"cameras/c00/{kind}/{plane}", {"chunk": chunk, "compression": compression}
+            session.create(path, shape, probe.dtype, dims[plane], shard=SHARD, **given)
+    Path(out).with_suffix(".job").write_bytes(pickle.dumps((stage, config, stage.prepare(session, config))))
+
+
+def ingest(out: str) -> None:
+    """All units of `litdome ingest`: decode, measure, write."""
+    from litdome.store.session import Session
+
+    stage, config, units = pickle.loads(Path(out).with_suffix(".job").read_bytes())
+    session = Session.open(out, writable=True)
+    for unit in units:
+        stage.run(session, config, unit)
 
 
 def tiles(tile: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...] | None]:
@@ -156,26 +157,16 @@ def write_pngs(clip: str, ffmpeg_folder: Path, cv2_folder: Path, frames: int, si
     partial.rename(cv2_folder)
 
 
-def finish_session(out: str, frames: int, size: tuple[int, int], compression: str) -> None:
-    """Give the planes what makes them a session: schedule, pairs, masks."""
-    from litdome.lighting import HdriEntry
-    from litdome.store.session import PAIR_FIELDS, Session
+def add_masks(out: str, frames: int, size: tuple[int, int], compression: str) -> None:
+    """The figure's masks, as the stages would write them."""
+    from litdome.store.session import Session
 
-    session, pairs = Session.open(out, writable=True), np.arange(frames // 2)
-    session.set_attrs("", transfer="srgb", hdri_convention="physical")
-    attrs = {"camera_ids": ["c00"], "roles": ["body"], "models": ["pinhole5"]}
-    session.write_small("rig/size", np.array([size], np.int32), ("camera", "axis"), attrs=attrs)
-    entries = {"entries": [asdict(HdriEntry("sky"))]}
-    session.write_small("schedule/kind", np.arange(frames).astype(np.uint8) % 2 + 1, ("frame",))
-    session.write_small("schedule/hdri", np.arange(frames).astype(np.int32) % 2 - 1, ("frame",), attrs=entries)
-    session.write_small("schedule/present", np.ones((1, frames), bool), ("camera", "frame"))
-    for name in PAIR_FIELDS:
-        session.write_small(f"pairs/{name}", pairs.astype(np.int32), ("pair",))
+    session = Session.open(out, writable=True)
     for first, kind in enumerate(("flat", "relit")):
-        session.write_small(f"frames/{kind}", np.arange(first, frames, 2, dtype=np.int32), (kind,))
-        path, shape = f"cameras/c00/{kind}/mask", (len(pairs), size[1], size[0])
-        session.create(path, shape, np.uint8, ("n", "y", "x"), shard=SHARD, compression=compression)
-        session.write(path, 0, np.stack([figure(n, size) for n in range(first, frames, 2)]))
+        masks = np.stack([figure(n, size) for n in range(first, frames, 2)])
+        path = f"cameras/c00/{kind}/mask"
+        session.create(path, masks.shape, np.uint8, ("n", "y", "x"), shard=SHARD, compression=compression)
+        session.write(path, 0, masks)
 
 
 def crops_of_session(out: str, regions: list[list[int]]) -> None:
@@ -238,7 +229,7 @@ def child(name: str, arguments: list[Any]) -> None:
     import av  # noqa: F401
     import zarr  # noqa: F401
 
-    from litdome.media import images, index  # noqa: F401
+    from litdome.capture import ingest as stage  # noqa: F401
     from litdome.store import session  # noqa: F401
 
     before = resource.getrusage(resource.RUSAGE_SELF)
@@ -330,11 +321,15 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f}; {frames} frames of {chosen.size}, ", end="")
     print(f"h264 {clips[8].stat().st_size / 1e6:.0f} MB, hevc 10 bit {clips[10].stat().st_size / 1e6:.0f} MB\n")
     null = lambda path: run_ffmpeg("-i", str(path), "-f", "null", "-")  # noqa: E731
-    ours = lambda path, name, tile="default": run_step("ingest", str(path), stores[name], name, tile)  # noqa: E731
+
+    def ours(path: Path, name: str, tile: str = "default") -> tuple[float, float]:
+        begin_ingest(path, stores[name], name, tile)
+        return run_step("ingest", stores[name])
+
     found = compare(
         {
             "ffmpeg -f null": lambda: null(clip),
-            **{f"planes {name}": (lambda name=name: ours(clip, name)) for name in stores},
+            **{f"planes {name}": (lambda name=name: ours(clips[8], name)) for name in stores},
             "naive cv2 + zarr": lambda: run_step("naive", clip, str(folder / "naive.zarr")),
             "ffmpeg to PNG": lambda: run_ffmpeg("-i", clip, f"{png}/%06d.png"),
         },
@@ -346,8 +341,8 @@ def main() -> None:
     regions = random_regions(chosen.crops, frames // 2, size)
     readers: dict[str, Callable[[], tuple[float, float]]] = {}
     for name in stores:
-        ours(clip, name)
-        finish_session(stores[name], frames, size, name)
+        ours(clips[8], name)
+        add_masks(stores[name], frames, size, name)
         readers[f"planes {name}"] = lambda name=name: run_step("crops_of_session", stores[name], regions)  # type: ignore[misc]
     readers["PNG folder (cv2)"] = lambda: run_step("crops_of_png", str(cv2_png), regions)
     readers["PNG folder (ffmpeg)"] = lambda: run_step("crops_of_png", str(png), regions)
@@ -355,8 +350,8 @@ def main() -> None:
     table(compare(readers, repeats), chosen.crops, "pair crop")
     for tile in chosen.tiles:
         for name in ("zstd-1", "lz4-1"):
-            written = [ours(clip, name, tile) for _ in range(repeats)]
-            finish_session(stores[name], frames, size, name)
+            written = [ours(clips[8], name, tile) for _ in range(repeats)]
+            add_masks(stores[name], frames, size, name)
             read = [run_step("crops_of_session", stores[name], regions) for _ in range(repeats)]
             size_mb = sum(path.stat().st_size for path in Path(stores[name]).rglob("luma/c/*/*/*")) / 1e6
             cost = median(run[0] for run in written) * 1000 / frames

@@ -108,7 +108,9 @@ def stored_cameras(session: SessionLike) -> tuple[StoredCamera, ...]:
     """The session's cameras with the sizes that a calibration must fit."""
     attrs = session.array("rig/size").attrs
     return tuple(
-        StoredCamera(id, role, session.size(id), tuple(recorded), declared and tuple(declared), fit, crop and tuple(crop))
+        StoredCamera(
+            id, role, session.size(id), tuple(recorded), declared and tuple(declared), fit, crop and tuple(crop)
+        )
         for id, role, recorded, declared, fit, crop in zip(
             session.cameras,
             attrs["roles"],
