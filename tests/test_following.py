@@ -32,7 +32,12 @@ class Follower:
 
     def _follow(self, folder: Path, url: str) -> None:
         self.record = follow_recording(
-            folder, url, {}, rest_s=REST_S, progress=lambda *what: self.units.append(what), should_stop=lambda: self.stop
+            folder,
+            url,
+            {},
+            rest_s=REST_S,
+            progress=lambda *what: self.units.append(what),
+            should_stop=lambda: self.stop,
         )
 
     def heard(self, what: tuple[str, int, int]) -> bool:
