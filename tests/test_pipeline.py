@@ -185,3 +185,17 @@ def test_a_record_is_never_half_a_record(session: Session) -> None:
     again = Add()
     run_stage(Session.open(session.url, writable=True), again, AddConfig())
     assert again.ran == [0, 16, 32]
+
+
+def test_a_session_opened_again_writes_the_same_files(session: Session) -> None:
+    """Zarr leaves out chunks that hold only the fill value, unless told otherwise each time an array is opened."""
+    session.write_small("quality/reason", np.zeros(4, np.uint16), ("pair",))
+    chunk = Path(session.url) / "quality" / "reason" / "c" / "0"
+    written = chunk.read_bytes()
+    for write in (
+        lambda again: again.write_small("quality/reason", np.zeros(4, np.uint16), ("pair",)),
+        lambda again: again.write("quality/reason", 0, np.zeros(4, np.uint16)),
+    ):
+        chunk.unlink()
+        write(Session.open(session.url, writable=True))
+        assert chunk.read_bytes() == written

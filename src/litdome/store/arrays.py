@@ -53,7 +53,7 @@ class ArrayStore:
             found = self.root.get(path)
             if not isinstance(found, zarr.Array):
                 raise StoreError(f"{self.url}: no array {path}", hint=f"litdome status {self.url}")
-            self._arrays[path] = found
+            self._arrays[path] = found.with_config(schema.WHOLE)
         return self._arrays[path]
 
     def read(self, path: str) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
+from zarr.core.array_spec import ArrayConfigParams
 
 from litdome.errors import StoreError
 from litdome.store.layout import compression_of, inner_codecs
@@ -15,6 +16,7 @@ from litdome.store.layout import compression_of, inner_codecs
 SESSION_FORMAT = "litdome-session"
 SCHEMA_VERSION = "1.0"
 SHARD_FRAMES = 16
+WHOLE: ArrayConfigParams = {"write_empty_chunks": True}  # zarr keeps this with no array: all that opens one sets it
 TILE = (540, 480)  # rows, columns of a picture's inner chunk, by measurement: docs/benchmarks.md, The store
 SLACK = 1.25  # a tile may be this much larger than TILE, and half as large
 PADDING = 0.02  # share of a picture that tiles may reach beyond it
@@ -99,7 +101,7 @@ def make_array(
     if isinstance(found, zarr.Array) and _is_as_wanted(found, shape, dtype, chunks, shards, compression):
         if {**found.attrs, **attrs} != dict(found.attrs):
             found.update_attributes(dict(attrs))  # one write; attrs.update writes once a key
-        return found
+        return found.with_config(WHOLE)
     return group.create_array(
         path,
         shape=shape,
@@ -111,7 +113,7 @@ def make_array(
         dimension_names=dims,
         attributes=dict(attrs),
         overwrite=found is not None,
-        config={"write_empty_chunks": True},
+        config=WHOLE,
     )
 
 
