@@ -333,3 +333,11 @@ def test_undecodable_pictures_are_counted_and_shift_nothing(tmp_path: Path) -> N
             if frame not in lost:
                 path = f"cameras/c00/{kind}/luma"
                 np.testing.assert_array_equal(broken.array(path)[n], whole.array(path)[n])
+
+
+def test_how_each_camera_was_set_is_kept(tmp_path: Path) -> None:
+    tables = '[cameras.c00]\nsource = "cameras/c00.mp4"\nexposure_ms = 4.0\nlens = "50 mm prime"\n'
+    folder = make_take(tmp_path / "a", toml=tables + '[cameras.c01]\nsource = "cameras/c01.mp4"\n')
+    session, _ = ingest(folder, tmp_path / "a.zarr")
+    first, second = session.array("rig/size").attrs["capture"]
+    assert first["exposure_ms"] == 4.0 and first["lens"] == "50 mm prime" and "lens" not in second

@@ -65,9 +65,14 @@ def test_an_unfinished_ingest_shows_no_pictures_yet(tmp_path: Path) -> None:
 
 
 def test_exposure_settings_stand_beside_the_camera(session: Session) -> None:
-    session.set_attrs("rig/size", capture=[{"exposure": "1/200", "iso": "800", "codec": "x"}, {}])
+    session.set_attrs(
+        "rig/size", capture=[{"exposure": "1/200", "iso": "800", "codec": "x"}, {"exposure_ms": 4.0, "focal_mm": 50.0}]
+    )
     evidence = gather(session)
-    assert [card.about for card in camera_cards(session, evidence, judge_take(evidence))] == ["1/200, 800", ""]
+    assert [card.about for card in camera_cards(session, evidence, judge_take(evidence))] == [
+        "1/200, ISO 800",
+        "4 ms, 50 mm",
+    ]
 
 
 def test_dim_pictures_are_lifted_by_whole_stops_of_linear_light_and_others_left() -> None:

@@ -63,7 +63,9 @@ def _write_rig(session: SessionLike, plan: IngestPlan) -> None:
 
 def _capture(camera: CameraSource, probe: VideoProbe | None) -> dict[str, Any]:
     """How a camera was set, as the stream says and, before it, recording.toml."""
-    return {**(probe.metadata if probe else {}), **camera.capture.model_dump(exclude_none=True)}
+    tags = probe.metadata if probe else {}
+    printable = {name: "".join(c if c.isprintable() else " " for c in text) for name, text in tags.items()}
+    return {**printable, **camera.capture.model_dump(exclude_none=True)}
 
 
 def _write_schedule(session: SessionLike, plan: IngestPlan) -> None:

@@ -29,6 +29,18 @@ CHARTS = (  # topic, series, label, factor, what the axis reaches at least
     ("noise", "noise", "noise, 8-bit codes", 1.0, 2.0),
 )
 
+SETTINGS = {  # as recording.toml names them, and as cameras tag their files
+    "exposure_ms": "{:g} ms",
+    "exposure": "{}",
+    "iso": "ISO {}",
+    "gain_db": "{:g} dB",
+    "gain": "gain {}",
+    "white_balance_k": "{:g} K",
+    "white_balance": "{}",
+    "focal_mm": "{:g} mm",
+    "lens": "{}",
+}
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -138,8 +150,10 @@ def _capture(session: Session) -> list[str]:
     noted = session.array("rig/size").attrs.get("capture")
     if not isinstance(noted, list):
         return [""] * len(session.cameras)
-    keys = ("exposure", "iso", "gain", "white_balance", "lens")
-    return [", ".join(str(one[key]) for key in keys if isinstance(one, Mapping) and one.get(key)) for one in noted]
+    return [
+        ", ".join(text.format(one[key]) for key, text in SETTINGS.items() if isinstance(one, Mapping) and one.get(key))
+        for one in noted
+    ]
 
 
 def _timeline(session: Session, evidence: Evidence) -> str | None:
