@@ -80,7 +80,8 @@ def _spread(bands: FloatArray, flats: IntArray) -> float:
     """Typical distance of a band from one flat frame to the next: noise and motion."""
     if len(flats) < 2:
         return MIN_SPREAD
-    return max(MIN_SPREAD, float(np.median(_distance(bands[flats[1:]], bands[flats[:-1]]))) / np.log(2))
+    quarter = float(np.quantile(_distance(bands[flats[1:]], bands[flats[:-1]]), 0.25))  # half of them may be mixed
+    return float(max(MIN_SPREAD, quarter / np.log(4 / 3)))
 
 
 def _near(frames: IntArray, flats: IntArray) -> IntArray:

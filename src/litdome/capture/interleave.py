@@ -8,13 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from litdome.capture.clock import RigClock as RigClock
-from litdome.capture.clock import Trust as Trust
-from litdome.capture.clock import make_clock as make_clock
-from litdome.capture.clock import read_timestamps as read_timestamps
-from litdome.errors import InputError
-from litdome.lighting import KIND_CODES
-
 FloatArray = npt.NDArray[np.floating[Any]]
 LONGEST_PERIOD = 32
 MIN_FLATS = 3  # a beat shows at three flat frames, not before
@@ -22,10 +15,9 @@ SEARCHED_FRAMES, SEARCHED_CAMERAS = 1000, 8  # enough to find the beat; every fr
 WINDOW_PERIODS = 6  # a lost frame spoils one window of the search
 SPREADS = np.geomspace(0.002, 0.1, 9)  # typical distance between successive flat frames: noise and motion
 APART = 3.0  # other light differs from the flat frame before it by so many spreads at least
+ALIKE = 1.2  # spreads; off the beat, a frame is flat that is so near to the flat ones beside it
 SURPRISE = 0.02  # share of frames that do anything
 SCALES = np.log(1e5)  # distances lie between 1e-5 and 1
-MIN_CONTRAST = 4.0  # relit against flat frames differ at least so much more than flat frames among themselves
-MIN_LEAD = 2.0  # the best phase against the runner-up
 TEMPER = 3.0  # neighbouring frames tell the same thing again
 JUMP = 1e-3  # chance of losing or repeating frames at any one frame
 CLEAR = 0.9  # confidence that needs no second look
@@ -159,7 +151,7 @@ def _flat_frames(levels: npt.NDArray[np.float32], beats: npt.NDArray[np.intp], s
             nearest = np.fmin(nearest, np.where(other == frames, np.inf, apart))
         near, far = np.maximum(near, nearest), np.minimum(far, nearest)
     unlike = np.isfinite(far) & (far > 2 * APART * spread)
-    return np.where(np.isin(frames, beats), ~unlike, near < spread)
+    return np.where(np.isin(frames, beats), ~unlike, near < ALIKE * spread)
 
 
 def _best_gain() -> float:
@@ -271,77 +263,3 @@ def _jumps(place: npt.NDArray[np.intp], period: int) -> tuple[tuple[int, int], .
     count = (place[frames] - place[frames - 1] - 1) % period
     count = np.where(count > period // 2, count - period, count)
     return tuple((int(frame), int(n)) for frame, n in zip(frames, count, strict=True))
-
-
-@dataclass(frozen=True)
-class LightPhase:
-    """Which frames are flat, found by looking.
-
-    Attributes:
-        kind: Shape (frame,), uint8: 1 flat, 2 hdri.
-        period: Frames from flat to flat.
-        phase: The first flat frame.
-        confidence: 0..1; 1 - (score of the runner-up) / (score of this phase).
-    """
-
-    kind: npt.NDArray[np.uint8]
-    period: int
-    phase: int
-    confidence: float
-
-
-def find_light_phase(mean_luma: npt.NDArray[np.floating]) -> LightPhase:
-    """Find the flat frames of a regular interleave: they look alike, and unlike the frames between them.
-
-    Args:
-        mean_luma: Mean luma of every picture, shape (camera, frame), codes above 0; NaN where a frame is absent.
-
-    Returns:
-        The phase, with its confidence.
-
-    Raises:
-        InputError: Too few frames, or more than one phase (or none) explains the brightness.
-    """
-    frames = mean_luma.shape[1]
-    if frames < 8:
-        raise InputError(f"{frames} frames are too few to find the flat ones by looking", hint="write lights.csv")
-    level = np.log(np.maximum(mean_luma, 1.0))
-    candidates = [(p, first) for p in range(2, min(LONGEST_PERIOD, frames // 3) + 1) for first in range(p)]
-    scores = [_contrast(level, *candidate) for candidate in candidates]
-    close = max(max(scores) / MIN_LEAD, MIN_CONTRAST)
-    # every second flat frame is regular, too: the shortest period among the good ones is the true one
-    good = [n for n, score in enumerate(scores) if score >= close] or [int(np.argmax(scores))]
-    best, (period, phase) = scores[good[0]], candidates[good[0]]
-    rivals = [s for s, (p, first) in zip(scores, candidates, strict=True) if p % period or first % period != phase]
-    second = max(rivals)
-    if best < MIN_CONTRAST or best < MIN_LEAD * second:
-        raise InputError(
-            f"the flat frames cannot be told by looking: contrast {best:.1f} (needs {MIN_CONTRAST}), "
-            f"{best / max(second, 1e-9):.1f} times the runner-up (needs {MIN_LEAD})",
-            hint="write lights.csv",
-        )
-    kind = np.full(frames, KIND_CODES["hdri"], np.uint8)
-    kind[phase::period] = KIND_CODES["flat"]
-    return LightPhase(kind, period, phase, 1 - second / best)
-
-
-def _contrast(level: npt.NDArray[np.floating], period: int, phase: int) -> float:
-    """How much more the other frames differ from their flat neighbours than flat frames differ among themselves."""
-    flat = level[:, phase::period]
-    among = _distance(flat[:, 1:] - flat[:, :-1])
-    others = np.setdiff1d(np.arange(level.shape[1]), np.arange(phase, level.shape[1], period))
-    before = np.clip((others - phase) // period, 0, flat.shape[1] - 1)
-    after = np.clip(before + 1, 0, flat.shape[1] - 1)
-    apart = _distance(level[:, others] - (flat[:, before] + flat[:, after]) / 2)
-    if not len(among) or not len(apart):
-        return 0.0
-    # the lower quartile: where one other frame in four looks flat, the period is a multiple of the true one
-    return float(np.quantile(apart, 0.25) / (np.median(among) + 1e-3))
-
-
-def _distance(difference: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Root mean square over the cameras that saw both frames, shape (n,); frames that none saw are left out."""
-    seen = np.isfinite(difference)
-    total = np.where(seen, difference, 0) ** 2
-    count = seen.sum(axis=0)
-    return np.asarray(np.sqrt(total.sum(axis=0)[count > 0] / count[count > 0]))

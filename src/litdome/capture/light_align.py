@@ -21,6 +21,7 @@ REPEAT = 0.1  # repeating is so much rarer than losing
 SURPRISE = 0.2  # share of features that another view of the same light does not tell
 MIN_AGREEMENT = 0.35  # correlation with the other cameras, below which the light tells nothing
 SURE = 0.95  # chance from which on a picture counts as placed
+FEW = 3  # one camera in so many that has more pictures than the rest is believed
 TOGETHER = 4  # steps of several cameras so many frames apart are one event
 LONGEST_SHIFT = 60
 LONG_TAKE, STRETCH = 2000, 32  # pictures
@@ -45,8 +46,8 @@ class Alignment:
 def align_cameras(levels: npt.NDArray[np.float32], longest: int) -> Alignment:
     """Place the pictures of all cameras on one line of time, by the light that they show.
 
-    Losing pictures is taken for likelier than repeating them: of two cameras, the one that is ahead lost some. What
-    most cameras do at the same time, the rig did.
+    Losing pictures is taken for likelier than repeating them: of two cameras, the one that is ahead lost some. Pictures
+    that less than a third of the cameras have were stored twice by those.
 
     Args:
         levels: As `block_levels` gives, shape (camera, picture, block), NaN where a camera has no picture.
@@ -238,9 +239,9 @@ def _consensus(features: FloatArray, shift: npt.NDArray[np.int32], agreement: Fl
 
 
 def _steps_of_the_rig(shift: npt.NDArray[np.int32], agreement: FloatArray) -> npt.NDArray[np.int32]:
-    """What is to be taken off all shifts: their common start, and steps that most cameras do together.
+    """What is to be taken off all shifts, shape (picture,): their common start, and what the guide lost or repeated.
 
-    Shape (picture,): a step back of all others means that the guide lost pictures there.
+    A step back of other cameras means that they have pictures which the guide lost.
     """
     trusted = shift[agreement >= MIN_AGREEMENT]
     if not len(trusted):
@@ -253,7 +254,7 @@ def _steps_of_the_rig(shift: npt.NDArray[np.int32], agreement: FloatArray) -> np
         at, count = min(events)
         same = [event for event in events if event[0] - at <= TOGETHER and event[1] == count]
         events = [event for event in events if event not in same]
-        most = len(same) * 2 > len(trusted) or (len(trusted) == 2 and count < 0)
-        if most:
+        having = len(same) if count < 0 else len(trusted) - len(same)  # cameras with pictures that the rest lack
+        if (having * FEW >= len(trusted)) == (count < 0):
             out[int(np.median([event[0] for event in same])) :] += count
     return out

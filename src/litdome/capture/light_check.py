@@ -27,6 +27,7 @@ from litdome.lighting import KIND_CODES, LightingSchedule
 CONFIDENT = 0.8  # below, pixels contradict nobody
 LONGEST_SHIFT = 8  # frames between cameras that clocks have brought in step already
 LONGEST_LATE = 40  # frames by which a schedule is searched for a shift
+FLAT_MISFIT, LIGHTS_MISFIT = 0.02, 0.05  # shares of frames that a shift of the schedule may leave unexplained
 DARK_LEVEL = 0.03  # of white, in the brightest blocks of the brightest camera
 REPEATED = 0.1  # of the spread of the flat light: noise alone differs more
 NAMED = 8  # frames that an error lists
@@ -97,12 +98,14 @@ class Contradiction:
     Attributes:
         frames: Rig frames, rising.
         late: Frames by which the schedule is late (below 0: early) from the first of them on; None: no such shift.
+        certain: The changes of light tell this shift from others about as small.
         what: ``flat``: frames that are flat in one and not in the other; ``lights``: HDRIs that change at other frames.
     """
 
     frames: tuple[int, ...]
     late: int | None
     what: Literal["flat", "lights"]
+    certain: bool = True
 
     def message(self, source: str) -> str:
         """One line for the error; ``source`` names the schedule."""
@@ -169,8 +172,10 @@ def compare(schedule: LightingSchedule, estimate: LightEstimate) -> Contradictio
     changed = estimate.changed[:frames] & ~flat
     if len(differ):
         after = (told & (said | flat))[differ[0] :].sum()
-        late = _late(said, flat, changes, changed, told, int(differ[0])) if len(differ) > after / 5 else None
-        return Contradiction(tuple(map(int, differ)), late, "flat")
+        fits = _late(said, flat, changes, changed, told, int(differ[0])) if len(differ) > after / 5 else []
+        late = fits[0] if fits else None
+        certain = len(fits) < 2 or abs(fits[1]) > abs(fits[0]) + 1  # else as likely early as late
+        return Contradiction(tuple(map(int, differ)), late, "flat", certain)
     return _late_lights(changes, changed, told & ~flat, estimate.beat.period)
 
 
@@ -179,7 +184,8 @@ def lighting_by_pixels(estimate: LightEstimate, lighting: StageLighting | None) 
 
     Args:
         estimate: Of the pictures.
-        lighting: A schedule that contradicts them; None: there is none, and the HDRIs stay unknown.
+        lighting: A schedule that contradicts them; None: there is none. HDRIs that it gives to flat frames, and all
+            HDRIs where its shift is not certain, stay unknown.
 
     Raises:
         InputError: The pixels do not tell which frames are flat.
@@ -195,7 +201,7 @@ def lighting_by_pixels(estimate: LightEstimate, lighting: StageLighting | None) 
         return StageLighting(LightingSchedule(kind, hdri, ()), pattern)
     schedule, found = lighting.schedule, compare(lighting.schedule, estimate)
     at = np.arange(len(kind))
-    if found is not None and found.late is not None:
+    if found is not None and found.late is not None and found.certain:
         at[0 if found.what == "lights" else found.frames[0] :] += found.late
     inside = (at >= 0) & (at < len(schedule.kind))
     at = np.clip(at, 0, len(schedule.kind) - 1)
@@ -210,17 +216,20 @@ def lighting_by_pixels(estimate: LightEstimate, lighting: StageLighting | None) 
 
 def _late(
     said: BoolArray, flat: BoolArray, changes: BoolArray, changed: BoolArray, told: BoolArray, first: int
-) -> int | None:
-    """The shift of a schedule from a frame on that explains the flat frames, and best the changes of light."""
+) -> list[int]:
+    """Shifts of a schedule from a frame on that explain the flat frames, and the changes of light about as well as any.
+
+    The smallest first.
+    """
     frames = np.arange(first, len(said))
-    ranked: list[tuple[float, int, int]] = []
+    fits: dict[int, float] = {}
     for late in sorted(range(-LONGEST_LATE, LONGEST_LATE + 1), key=lambda late: (abs(late), -late)):
         inside = frames[(frames + late >= 0) & (frames + late < len(said)) & told[frames]]
         if late == 0 or len(inside) < len(frames) / 2 or len(inside) < 4:
             continue
-        if (said[inside + late] != flat[inside]).mean() <= 0.02:
-            ranked.append((float((changes[inside + late] != changed[inside]).mean()), len(ranked), late))
-    return min(ranked)[2] if ranked else None
+        if (said[inside + late] != flat[inside]).mean() <= FLAT_MISFIT:
+            fits[late] = float((changes[inside + late] != changed[inside]).mean())
+    return [late for late, misfit in fits.items() if misfit <= min(fits.values()) + LIGHTS_MISFIT]
 
 
 def _said_changes(schedule: LightingSchedule, period: int) -> BoolArray:
