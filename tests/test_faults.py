@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -207,9 +206,10 @@ def test_a_lost_picture_without_time_stamps_is_seen_by_its_light(store: Store, a
         ingest(truth)
     assert caught.value.exit_code == 4 and not truth.folder.with_suffix(".zarr").exists()
     session, record = ingest(truth, trust="pixels")
-    (told,) = re.findall(r"camera c01: .* from rig frame (\d+) on", " ".join(record.warnings))
-    shown, (lost,) = shown_frames(session, "c01", alternating[1]), truth.faults[0].frames
-    assert all(found == frame for frame, found in shown.items() if not lost <= frame <= int(told))
+    assert any("camera c01" in warning and "brought in step" in warning for warning in record.warnings)
+    shown = shown_frames(session, "c01", alternating[1])
+    assert all(found == frame for frame, found in shown.items())  # nothing wrong, and little left out
+    assert len(shown) >= 12 and truth.faults[0].frames[0] not in shown
 
 
 def test_mixed_light_and_repeated_pictures_are_flagged_where_they_are(store: Store) -> None:

@@ -16,6 +16,7 @@ from litdome.errors import InputError
 from litdome.lighting import LightingSchedule
 
 LAST_FRAME = 10_000_000
+EDGE = 2  # frames before a loss that the light places with less certainty than it claims
 RigFrames = dict[str, npt.NDArray[np.int32]]
 
 
@@ -141,11 +142,14 @@ def _set_right(
 
 
 def _undecided(estimate: LightEstimate) -> npt.NDArray[np.bool_]:
-    """Frames between two that the light places, by different shifts: the loss is somewhere there; (camera, frame)."""
+    """Frames between two that the light places, by different shifts, and the last before: (camera, frame)."""
     frames = np.arange(estimate.shift.shape[1])
     following = np.minimum.accumulate(np.where(estimate.sure, frames, len(frames))[:, ::-1], axis=1)[:, ::-1]
     after = np.take_along_axis(estimate.shift, np.minimum(following, len(frames) - 1), axis=1)
-    return np.asarray((following < len(frames)) & (after != estimate.shift))
+    undecided = (following < len(frames)) & (after != estimate.shift)
+    for _ in range(EDGE):
+        undecided[:, :-1] |= undecided[:, 1:]
+    return np.asarray(undecided)
 
 
 def _out_of_step(estimate: LightEstimate, start: int) -> list[str]:
