@@ -173,9 +173,11 @@ def _unlike_flat(distance: FloatArray, spread: float) -> FloatArray:
 
 def _over_cameras(distance: FloatArray) -> FloatArray:
     """Median over the cameras that have both frames, shape (camera, frame) to (frame,); NaN where none has."""
-    seen = np.isfinite(distance).any(axis=0)
+    known = np.isfinite(distance)
+    every, some = known.all(axis=0), known.any(axis=0)
     out = np.full(distance.shape[1], np.nan, np.float32)
-    out[seen] = np.nanmedian(distance[:, seen], axis=0)
+    out[every] = np.median(distance[:, every], axis=0)
+    out[some & ~every] = np.nanmedian(distance[:, some & ~every], axis=0)
     return out
 
 
