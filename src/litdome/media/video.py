@@ -10,7 +10,6 @@ from typing import Any
 
 import av
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from litdome.errors import InputError
 from litdome.media.planes import Codes, PictureCodes
@@ -164,9 +163,7 @@ def codes_of_frame(frame: Any, path: Path) -> PictureCodes:
         return PictureCodes(rgb=_upright(frame.to_ndarray(format="rgb48le" if deep else "rgb24", threads=1), turns))
     if turns % 2 and _subsampling(frame, path) == "422":
         raise InputError(f"{path}: 4:2:2 video that is to be shown turned by 90 degrees", hint="export it upright")
-    if turns:
-        return PictureCodes(luma=_upright(planes[0], turns), chroma=np.stack([_upright(p, turns) for p in planes[1:3]]))
-    return PictureCodes(luma=planes[0], chroma=_side_by_side(planes[1], planes[2]))
+    return PictureCodes(luma=_upright(planes[0], turns), chroma=np.stack([_upright(p, turns) for p in planes[1:3]]))
 
 
 def _decode(path: Path, *, threads: int) -> Iterator[Any]:
@@ -236,17 +233,6 @@ def _plane(frame: Any, index: int) -> Codes:
     columns = plane.line_size // dtype.itemsize
     rows = np.frombuffer(plane, dtype)[: columns * plane.height].reshape(plane.height, columns)
     return rows[:, : plane.width].astype(dtype.newbyteorder("="), copy=False)
-
-
-def _side_by_side(first: Codes, second: Codes) -> Codes:
-    """Two planes of one frame as one array, shape (2, y, x), without a copy where the frame's memory allows it.
-
-    The view steps from one plane's memory into the other's; ``first`` keeps the frame, and so both, alive.
-    """
-    step = second.ctypes.data - first.ctypes.data
-    if first.strides != second.strides or step % first.itemsize or first.base is None:
-        return np.stack([first, second])
-    return as_strided(first, (2, *first.shape), (step, *first.strides), writeable=False)
 
 
 def _to_full_scale(codes: Codes, bits: int) -> Codes:
