@@ -44,6 +44,7 @@ def bucket() -> Iterator[str]:
     """A bucket on an S3 server on this machine."""
     import fsspec
     from moto.server import ThreadedMotoServer
+    from s3fs import S3FileSystem
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -53,6 +54,8 @@ def bucket() -> Iterator[str]:
         patch.setenv("AWS_ACCESS_KEY_ID", "a")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "b")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        S3FileSystem.clear_instance_cache()  # one of another test's server may be remembered
         fsspec.filesystem("s3").mkdir("stage")
         yield "s3://stage"
+        S3FileSystem.clear_instance_cache()
     server.stop()

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 from stored_take import stored_take, whole_rgb
 
 from litdome import open_session
@@ -26,25 +24,6 @@ def session(tmp_path: Path) -> Session:
     taken = stored_take(str(tmp_path / "take.zarr"))
     add_decision(taken.url, Decision("drop", ("c00",), ((1, 2),), "blur", "ann", "2026-01-01T00:00:00+00:00"))
     return taken
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """A bucket on an S3 server on this machine."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (
-            ("ENDPOINT_URL", f"http://{host}:{port}"),
-            ("ACCESS_KEY_ID", "a"),
-            ("SECRET_ACCESS_KEY", "b"),
-        ):
-            patch.setenv(f"AWS_{name}", value)
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        fsspec.filesystem("s3").mkdir("stage")
-        yield "s3://stage"
-    server.stop()
 
 
 def contents(folder: Path) -> dict[str, bytes]:
