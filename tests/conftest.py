@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def bucket() -> Iterator[str]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "b")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         S3FileSystem.clear_instance_cache()  # one of another test's server may be remembered
-        fsspec.filesystem("s3").mkdir("stage")
-        yield "s3://stage"
+        name = f"stage-{uuid.uuid4().hex[:8]}"  # what servers of one process hold, they share
+        fsspec.filesystem("s3").mkdir(name)
+        yield f"s3://{name}"
         S3FileSystem.clear_instance_cache()
     server.stop()
