@@ -139,9 +139,9 @@ def test_a_session_goes_to_s3_and_back_and_damage_there_is_found(session: Sessio
     copy_session(url, str(back))
     assert contents(back) == contents(Path(session.url))
     files = fsspec.filesystem("s3")
-    path = f"stage/day/take.zarr/{LUMA}/c/0/0/0"
+    path = f"{bucket}/day/take.zarr/{LUMA}/c/0/0/0"
     files.pipe_file(path, b"?" + files.cat_file(path)[1:])
-    files.rm_file(f"stage/day/take.zarr/{LUMA}/c/1/0/0")
+    files.rm_file(f"{bucket}/day/take.zarr/{LUMA}/c/1/0/0")
     found = [(damage.file[-7:], damage.what[:10]) for damage in verify_session(url)]
     assert found == [("c/0/0/0", "1 chunks d"), ("c/1/0/0", "is missing")]
 
