@@ -1,7 +1,8 @@
 """Stores that earlier versions wrote, kept under tests/stores with the sha256 of every array's values.
 
 ``first``: before chunks had a crc32c, every plane in plain zstd. ``tiled``: crc32c on every chunk, codes of two bytes
-shuffled. A new layout is a new name there, made by ``python tests/stored_take.py tests/stores/NAME``.
+shuffled. A new layout is a new name there, made by ``python tests/stored_take.py tests/stores/NAME``. ``walk-1.0``: a
+simulated take with the arrays of every stage, by ``python tests/whole_take.py tests/stores/NAME``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ import pytest
 from stored_take import digests, stored_take, whole_rgb
 
 from litdome import open_session
+from litdome.datasets.build import build_dataset
+from litdome.datasets.spec import DatasetSpec
+from litdome.datasets.views import open_dataset
+from litdome.report.status import pair_rows, session_status
 from litdome.store.session import Session
 from litdome.store.verify import verify_session
 
@@ -59,3 +64,18 @@ def test_this_version_still_writes_the_newest_layout(tmp_path: Path) -> None:
 
 def _kept(codes: str) -> Path:
     return Path(__file__).with_name("stores") / f"tiled-{codes}.zarr"
+
+
+def test_a_kept_take_is_still_whole(tmp_path: Path) -> None:
+    kept = Path(__file__).with_name("stores") / "walk-1.0"
+    session = open_session(str(kept / "take.zarr"))
+    assert digests(session) == json.loads((kept / "take.json").read_text())
+    assert verify_session(session.url) == []
+    status = session_status(session)
+    assert {line.state for line in status.stages} == {"done"} and status.absent == {"c00": (), "c01": (3,)}
+    assert [row["cameras"]["c01"]["reason"] for row in pair_rows(session)][1] == ["absent"]
+    assert session.read_rgb("c00", "relit", 2, undistort=True).shape == (112, 64, 3)
+    assert session.read_mask("c00", "relit", 2).max() == 255 and session.rig["c01"].width == 64
+    dataset = tmp_path / "data"
+    build_dataset([session], dataset, DatasetSpec.model_validate({"size": {"height": 32, "width": 48}}))
+    assert len(open_dataset(dataset)) > 0
