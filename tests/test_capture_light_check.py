@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from stage_looks import DARK, FLAT, film_looks, interleaved
 
-from litdome.capture.light_check import compare, estimate_light, lighting_by_pixels
+from litdome.capture.light_check import estimate_light
+from litdome.capture.light_compare import compare, lighting_by_pixels
 from litdome.capture.looks import Looks, empty_looks, measure_picture
 from litdome.capture.recording import read_recording
 from litdome.capture.schedule import StageLighting, read_lighting

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.capture.clock import RigClock, Trust
-from litdome.capture.light_check import LONGEST_SHIFT, LightEstimate, compare, estimate_light, lighting_by_pixels
+from litdome.capture.light_check import LONGEST_SHIFT, LightEstimate, estimate_light
+from litdome.capture.light_compare import compare, lighting_by_pixels
 from litdome.capture.look_ahead import Source, look_at, look_windows
 from litdome.capture.schedule import StageLighting
 from litdome.errors import InputError

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from litdome.capture.blocks import STORED_KINDS
 from litdome.capture.check import IngestConfig, IngestPlan
-from litdome.capture.light_check import compare, estimate_light
+from litdome.capture.light_check import estimate_light
+from litdome.capture.light_compare import compare
 from litdome.capture.light_plan import need_agreement
 from litdome.capture.quality import read_looks, summarise_quality
 from litdome.lighting import KIND_CODES
