@@ -341,3 +341,16 @@ def test_how_each_camera_was_set_is_kept(tmp_path: Path) -> None:
     session, _ = ingest(folder, tmp_path / "a.zarr")
     first, second = session.array("rig/size").attrs["capture"]
     assert first["exposure_ms"] == 4.0 and first["lens"] == "50 mm prime" and "lens" not in second
+
+
+def test_each_camera_keeps_the_transfer_of_its_files(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "a")
+    (folder / "cameras/c01.mp4").unlink()
+    for frame in range(FRAMES):
+        light = np.full((32, 48, 3), (grey(frame) / 255) ** 2.2, np.float32)
+        (folder / "cameras/c01").mkdir(exist_ok=True)
+        write_hdr(folder / f"cameras/c01/{frame:06d}.exr", light)
+    session, _ = ingest(folder, tmp_path / "a.zarr")
+    assert [session.transfer(camera) for camera in session.cameras] == ["srgb", "linear"]
+    video, linear = (session.read_frame(camera, "flat", 3).mean() for camera in session.cameras)
+    assert linear == pytest.approx(video, abs=2)  # the sRGB curve is near to a power of 2.2

@@ -35,7 +35,7 @@ def even_looks(schedule: LightingSchedule) -> Looks:
 
 def measure(looks: Looks, schedule: LightingSchedule) -> dict[str, dict[str, object]]:
     frames = np.arange(len(schedule.kind))
-    return camera_quality(looks, frames, sample_places(schedule), "srgb")
+    return camera_quality(looks, frames, sample_places(schedule), ["srgb"] * len(looks.cameras))
 
 
 @pytest.mark.parametrize(("pairs", "relit_per_flat"), [(1, 1), (7, 1), (60, 1), (9000, 1), (40, 20)])

@@ -46,8 +46,11 @@ def test_without_a_toml_cameras_are_found_by_file_name(tmp_path: Path) -> None:
     assert recording.fps is None and recording.schedule is None and recording.name == tmp_path.name
 
 
-def test_exr_footage_is_linear_unless_told_otherwise(tmp_path: Path) -> None:
-    assert read_recording(take(tmp_path, files=("cameras/c00/0.exr",))).transfer == "linear"
+def test_the_transfer_is_the_streams_unless_it_is_named(tmp_path: Path) -> None:
+    folder = take(tmp_path, files=("cameras/c00/0.exr",))
+    assert read_recording(folder).transfer is None
+    (folder / "recording.toml").write_text('transfer = "srgb"\n')
+    assert read_recording(folder).transfer == "srgb"
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def check_recording(recording: Recording, config: IngestConfig, waiting: frozens
     warnings = [f"camera {id}: skipped as asked" for id in sorted(set(config.skip_cameras))]
     warnings += [f"{path}: not listed in recording.toml; left out" for path in recording.unlisted]
     here = tuple(camera for camera in cameras if camera.id not in waiting)
-    probes = {camera.id: _probe(camera) for camera in here}
+    probes = {camera.id: _probe(camera, recording.transfer) for camera in here}
     indexes = {camera.id: index_source(camera.source) for camera in here}
     fps = _fps(recording, probes, warnings)
     clock = _clock(recording, cameras, indexes, fps, config, warnings)
@@ -143,14 +143,14 @@ def _taken_cameras(recording: Recording, skipped: tuple[str, ...]) -> tuple[Came
     return taken
 
 
-def _probe(camera: CameraSource) -> VideoProbe:
+def _probe(camera: CameraSource, transfer: str | None) -> VideoProbe:
     try:
         probe = probe_source(camera.source)
     except InputError as error:
         hint = f"copy the file again, or --skip-camera {camera.id}"
         raise InputError(f"camera {camera.id}: {error.message}", hint=hint) from error
-    if probe.transfer in ("pq", "hlg"):
-        hint = "export it as bt709, srgb, log3g10 or linear EXR"
+    if probe.transfer in ("pq", "hlg") and transfer is None:
+        hint = "export it as bt709, srgb, log3g10 or linear EXR, or name its transfer in recording.toml"
         raise InputError(f"camera {camera.id}: {camera.source} is {probe.transfer}, which no session holds", hint=hint)
     return probe
 

@@ -145,7 +145,7 @@ def _create_pictures(session: SessionLike, plan: IngestPlan, camera: str, record
         "subsampling": probe.subsampling,
         "matrix": recording.matrix or probe.matrix,
         "range": recording.range or probe.range,
-        "transfer": recording.transfer,
+        "transfer": recording.transfer or probe.transfer or "srgb",
         "bits": probe.bits,
     }
     for kind, frames in stored_frames(plan.lighting.schedule).items():

@@ -53,14 +53,16 @@ def sample_places(schedule: LightingSchedule) -> Places:
     return Places(flat, tuple(relits[a : min(a + FRAMES_OF_A_PLACE, end)] for a, end in zip(first, after, strict=True)))
 
 
-def camera_quality(looks: Looks, frames: IntArray, places: Places, transfer: str) -> dict[str, dict[str, Any]]:
+def camera_quality(
+    looks: Looks, frames: IntArray, places: Places, transfers: Sequence[str]
+) -> dict[str, dict[str, Any]]:
     """What each camera's pictures are like, over the take and against the other cameras.
 
     Args:
         looks: Of the sampled frames.
         frames: Rig frame of each column of ``looks``, rising.
         places: Where the take was sampled.
-        transfer: Of the recording: exposure is compared in linear light.
+        transfers: Of each camera's looks: exposure is compared in linear light.
 
     Returns:
         By camera: ``exposure_stops`` (against the median camera, by the brightest tenth of flat-lit pictures),
@@ -70,7 +72,7 @@ def camera_quality(looks: Looks, frames: IntArray, places: Places, transfer: str
         None where nothing was recorded.
     """
     flat, relit = ([np.searchsorted(frames, of_place) for of_place in kind] for kind in (places.flat, places.relit))
-    level = _over_places(_bright_level(looks.grid, transfer), flat)
+    level = _over_places(np.stack([_bright_level(*one) for one in zip(looks.grid, transfers, strict=True)]), flat)
     series = {
         "exposure_stops": _stops(level),
         "clipped": _over_places(looks.clipped, flat),
@@ -130,7 +132,7 @@ def summarise_quality(session: SessionLike) -> Summary:
     paired = set(session.pairs.hdri.tolist())
     return {
         "frames": [int(flat[0]) for flat in places.flat],
-        "cameras": camera_quality(looks, frames, places, str(session.attrs.get("transfer", "srgb"))),
+        "cameras": camera_quality(looks, frames, places, [_shown_transfer(session, id) for id in session.cameras]),
         "lights": len(session.hdri_names),
         "dark_lights": dark_lights(read_looks(session, rows, lit), schedule.hdri[lit], session.hdri_names),
         "unpaired_lights": [name for n, name in enumerate(session.hdri_names) if n not in paired],
@@ -153,10 +155,17 @@ def _frames_of_lights(schedule: LightingSchedule) -> IntArray:
 
 
 def _bright_level(grid: npt.NDArray[np.float16], transfer: str) -> FloatArray:
-    """Linear light that a tenth of the picture's blocks pass, shape (camera, frame)."""
+    """Linear light that a tenth of the picture's blocks pass; grid (frame, y, x) to (frame,)."""
     shown = np.clip(grid.astype(np.float32), 0, None)
     light = linear_from_srgb(np.asarray(display_from_codes(shown, transfer, 0.0), np.float32))
-    return np.asarray(np.quantile(light.reshape(*light.shape[:2], -1), 0.9, axis=-1))
+    return np.asarray(np.quantile(light.reshape(len(light), -1), 0.9, axis=-1))
+
+
+def _shown_transfer(session: SessionLike, camera: str) -> str:
+    """Transfer of a camera's looks: as stored, but scene-linear floats are looked at through the sRGB curve."""
+    path = f"cameras/{camera}/flat/rgb"
+    is_float = session.has(path) and session.array(path).dtype.kind == "f"
+    return "srgb" if is_float else session.transfer(camera)
 
 
 def _stops(level: FloatArray) -> FloatArray:

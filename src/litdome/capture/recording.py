@@ -59,7 +59,7 @@ class Recording:
         folder: The folder.
         name, subject: Take and pseudonym.
         fps: Rig frames per second; None: as the first video says.
-        transfer, matrix, range, exposure_ev: Colour of the footage; matrix and range None: as each stream says.
+        transfer, matrix, range, exposure_ev: Colour of the footage; None: as each stream says.
         consent, board: As in recording.toml.
         hdri_convention: Where the centre of an HDRI lies.
         schedule: Lighting schedule file; None: the light is found by looking.
@@ -73,7 +73,7 @@ class Recording:
     name: str
     subject: str
     fps: float | None
-    transfer: str
+    transfer: str | None
     matrix: Matrix | None
     range: ColorRange | None
     exposure_ev: float
@@ -115,7 +115,7 @@ def read_recording(folder: Path) -> Recording:
         name=table.name or _folder_name(folder),
         subject=table.subject,
         fps=table.fps,
-        transfer=table.transfer or _default_transfer(cameras),
+        transfer=table.transfer,
         matrix=table.matrix,
         range=table.range,
         exposure_ev=table.exposure_ev,
@@ -234,11 +234,3 @@ def _schedule_file(folder: Path, given: str | None) -> Path | None:
             f"{folder / given}: no such lighting schedule", hint="correct lights.schedule in recording.toml"
         )
     return path
-
-
-def _default_transfer(cameras: tuple[CameraSource, ...]) -> str:
-    def is_exr(source: Path) -> bool:
-        files = picture_files(source) if source.is_dir() else []
-        return bool(files) and files[0].suffix.lower() == ".exr"
-
-    return "linear" if all(is_exr(camera.source) for camera in cameras) else "srgb"

@@ -248,8 +248,15 @@ class Session(ArrayStore):
         if not self.is_present(camera, kind, n):
             frame = int(self.frames(kind)[n])
             raise FrameAbsentError(f"{self.url}: camera {camera} did not record rig frame {frame} ({kind} {n})")
-        transfer, exposure_ev = str(self.attrs.get("transfer", "srgb")), float(self.attrs.get("exposure_ev", 0.0))
-        return pictures.PictureGroup(self, f"cameras/{camera}/{kind}", transfer, exposure_ev)
+        group, exposure_ev = f"cameras/{camera}/{kind}", float(self.attrs.get("exposure_ev", 0.0))
+        return pictures.PictureGroup(self, group, self.transfer(camera, kind), exposure_ev)
+
+    def transfer(self, camera: str, kind: Kind = "flat") -> str:
+        """Transfer curve of a camera's stored codes: ``srgb``, ``bt709``, ``linear`` or ``log3g10``."""
+        group = f"cameras/{camera}/{kind}"
+        planes = [self.array(path) for path in (f"{group}/luma", f"{group}/rgb") if self.has(path)]
+        stored = planes[0].attrs.get("transfer") if planes else None
+        return str(stored or self.attrs.get("transfer") or "srgb")
 
     def _stored_index(self, kind: PairKind, pair: int) -> int:
         n = int(getattr(self.pairs, kind)[pair])
