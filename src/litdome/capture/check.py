@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from litdome.capture.light_plan import light_by_pixels, light_by_schedule
 from litdome.capture.look_ahead import Source
 from litdome.capture.recording import CameraSource, Recording
 from litdome.capture.schedule import StageLighting, read_lighting
+from litdome.compute import default_workers
 from litdome.config import nearest
 from litdome.errors import ConfigError, InputError, UsageError
 from litdome.lighting import KIND_CODES, LightingSchedule
@@ -98,14 +100,15 @@ def check_recording(recording: Recording, config: IngestConfig, waiting: frozens
     warnings = [f"camera {id}: skipped as asked" for id in sorted(set(config.skip_cameras))]
     warnings += [f"{path}: not listed in recording.toml; left out" for path in recording.unlisted]
     here = tuple(camera for camera in cameras if camera.id not in waiting)
-    probes = {camera.id: _probe(camera, recording.transfer) for camera in here}
-    indexes = {camera.id: index_source(camera.source) for camera in here}
+    with ThreadPoolExecutor(default_workers()) as pool:  # an index reads the whole file
+        sources = list(pool.map(lambda camera: _examine(camera, recording.transfer), here))
+    probes = {source.camera.id: source.probe for source in sources}
+    indexes = {source.camera.id: source.index for source in sources}
     fps = _fps(recording, probes, warnings)
     clock = _clock(recording, cameras, indexes, fps, config, warnings)
     sizes = {id: stored_size(id, probe, config) for id, probe in probes.items()}
     for camera in here:
         _check_background(recording, camera.id, probes[camera.id])
-    sources = [Source(camera, probes[camera.id], indexes[camera.id]) for camera in here]
     if recording.schedule is not None:
         lighting = read_lighting(recording.schedule, recording.hdris)
         _check_hdris(recording, lighting.schedule, warnings)
@@ -143,16 +146,16 @@ def _taken_cameras(recording: Recording, skipped: tuple[str, ...]) -> tuple[Came
     return taken
 
 
-def _probe(camera: CameraSource, transfer: str | None) -> VideoProbe:
+def _examine(camera: CameraSource, transfer: str | None) -> Source:
     try:
-        probe = probe_source(camera.source)
+        probe, index = probe_source(camera.source), index_source(camera.source)
     except InputError as error:
         hint = f"copy the file again, or --skip-camera {camera.id}"
         raise InputError(f"camera {camera.id}: {error.message}", hint=hint) from error
     if probe.transfer in ("pq", "hlg") and transfer is None:
         hint = "export it as bt709, srgb, log3g10 or linear EXR, or name its transfer in recording.toml"
         raise InputError(f"camera {camera.id}: {camera.source} is {probe.transfer}, which no session holds", hint=hint)
-    return probe
+    return Source(camera, probe, index)
 
 
 def _fps(recording: Recording, probes: Mapping[str, VideoProbe], warnings: list[str]) -> float:
