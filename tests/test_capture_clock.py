@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from litdome.capture.clock import NO_TIME, make_clock, read_timestamps, times_from_container
+from litdome.capture.clock import NO_FRAME, NO_TIME, make_clock, read_timestamps, times_from_container
 from litdome.capture.recording import CameraSource
 from litdome.errors import InputError
 from litdome.media.index import SourceIndex
@@ -27,7 +27,7 @@ def stamps(*frames: int, start_ns: int = 1_700_000_000_000_000_000, jitter_ns: i
 
 
 def rig_frames(clock, id: str, count: int) -> list[int | None]:
-    return [clock.rig_frame(id, n) for n in range(count)]
+    return [None if frame == NO_FRAME else int(frame) for frame in clock.rig_frames(id, count)]
 
 
 @given(st.sets(st.integers(0, 40), max_size=12))
@@ -42,7 +42,7 @@ def test_a_dropped_frame_never_shifts_later_frames(dropped: set[int]) -> None:
 
 def test_without_time_stamps_the_offset_counts() -> None:
     clock = make_clock((camera("c00"), camera("c01", -2), camera("c02", 3)), FPS, {})
-    assert [clock.rig_frame(id, 5) for id in ("c00", "c01", "c02")] == [5, 3, 8]
+    assert [clock.rig_frames(id, 6)[5] for id in ("c00", "c01", "c02")] == [5, 3, 8]
     assert clock.frame_times(3).tolist() == [0, 40_000_000, 80_000_000]
 
 

@@ -18,7 +18,7 @@ from litdome.media.timecode import timecode_seconds
 
 TimesArray = npt.NDArray[np.int64]
 Trust = Literal["timestamps", "offset", "file", "pixels"]
-NO_TIME = np.iinfo(np.int64).min
+NO_TIME = NO_FRAME = np.iinfo(np.int64).min
 COLUMNS = ("camera", "frame", "time_ns")
 LAST_NS = 2**62  # the year 2116, and far from overflow
 MAX_CONTRADICTION_FRAMES = 0.5
@@ -45,25 +45,25 @@ class RigClock:
     starts: Mapping[str, int]
     times: Mapping[str, TimesArray]
 
-    def rig_frame(self, camera: str, decoded: int) -> int | None:
-        """Rig frame of a camera's n-th decoded picture; None where time stamps exist but not for this picture."""
+    def rig_frames(self, camera: str, pictures: int) -> npt.NDArray[np.int64]:
+        """Rig frame of a camera's decoded pictures, shape (picture,); `NO_FRAME` where its time is not listed."""
         if camera not in self.times:
-            return decoded + self.starts.get(camera, 0)
-        times = self.times[camera]
-        if decoded >= len(times) or times[decoded] == NO_TIME:
-            return None
+            return np.arange(pictures) + self.starts.get(camera, 0)
+        times = np.full(pictures, NO_TIME, np.int64)
+        listed = self.times[camera][:pictures]
+        times[: len(listed)] = listed
+        known = times != NO_TIME
+        origin, start = self.t0_ns, 0
         if camera in self.starts:
-            first = int(times[times != NO_TIME][0])
-            return self.starts[camera] + _round_frames(int(times[decoded]) - first, self.fps)
-        return _round_frames(int(times[decoded]) - self.t0_ns, self.fps)
+            every = self.times[camera]
+            origin, start = int(every[every != NO_TIME][0]), self.starts[camera]
+        frames = np.full(pictures, NO_FRAME, np.int64)
+        frames[known] = start + np.floor((times[known] - origin) * self.fps / 1e9 + 0.5).astype(np.int64)
+        return frames
 
     def frame_times(self, frames: int) -> TimesArray:
         """Nominal time of rig frames 0.., shape (frame,), ns."""
         return self.t0_ns + np.round(np.arange(frames) * 1e9 / self.fps).astype(np.int64)
-
-
-def _round_frames(time_ns: int, fps: float) -> int:
-    return int(np.floor(time_ns * fps / 1e9 + 0.5))
 
 
 def read_timestamps(file: Path) -> dict[str, TimesArray]:

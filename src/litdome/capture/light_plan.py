@@ -109,8 +109,7 @@ def need_agreement(
 
 def place_pictures(clock: RigClock, source: Source, frames: int) -> npt.NDArray[np.int32]:
     """Rig frame of each picture; -1: without a time, outside the take, or the second of a frame."""
-    found = [clock.rig_frame(source.camera.id, n) for n in range(len(source.index))]
-    return _once(np.array([-1 if frame is None else frame for frame in found], np.int64), frames)
+    return _once(clock.rig_frames(source.camera.id, len(source.index)), frames)
 
 
 def _once(frames: npt.NDArray[np.int64], end: int) -> npt.NDArray[np.int32]:
