@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from litdome.capture.chain import follow_states
+
 FloatArray = npt.NDArray[np.floating[Any]]
 LONGEST_PERIOD = 32
 MIN_FLATS = 3  # a beat shows at three flat frames, not before
-SEARCHED_FRAMES, SEARCHED_CAMERAS = 1000, 8  # enough to find the beat; every frame is then followed
+SEARCHED_FRAMES, SEARCHED_CAMERAS = 1000, 8  # enough to find the beat; every frame of these is then followed
+CHUNK = 1024  # pictures, small enough for the processor's cache
 WINDOW_PERIODS = 6  # a lost frame spoils one window of the search
 SPREADS = np.geomspace(0.002, 0.1, 9)  # typical distance between successive flat frames: noise and motion
 APART = 3.0  # other light differs from the flat frame before it by so many spreads at least
@@ -49,11 +52,23 @@ class Interleave:
     jumps: tuple[tuple[int, int], ...]
 
 
+def some_cameras(count: int) -> slice:
+    """Enough of so many cameras to find the beat and follow it: all see the same light."""
+    return slice(None, None, -(-count // SEARCHED_CAMERAS))
+
+
 def block_levels(grid: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
     """Mean levels over 2x2 blocks of looks' grids, shape (..., 24, 8) to (..., 48), float32, 0 and above."""
     rows, columns = grid.shape[-2] // 2, grid.shape[-1] // 2
-    wide = grid.astype(np.float32).reshape(*grid.shape[:-2], rows, 2, columns, 2)
-    return np.asarray(np.maximum(wide.mean(axis=(-3, -1)), 0).reshape(*grid.shape[:-2], rows * columns))
+    pictures = grid.reshape(-1, rows, 2, columns * 2)
+    out = np.empty((len(pictures), rows, columns), np.float32)
+    for start in range(0, len(pictures), CHUNK):
+        wide = pictures[start : start + CHUNK].astype(np.float32)
+        both = wide[:, :, 0] + wide[:, :, 1]
+        np.add(both[..., ::2], both[..., 1::2], out=out[start : start + CHUNK])
+    np.maximum(out, 0, out=out)
+    out *= np.float32(0.25)
+    return out.reshape(*grid.shape[:-2], rows * columns)
 
 
 def seen_frames(levels: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
@@ -74,11 +89,32 @@ def light_distance(levels: npt.NDArray[np.float32], lag: int) -> npt.NDArray[np.
     Source: the Bray-Curtis dissimilarity of blocks; their mean, weighted with their light, is one of square roots: a
         subject that moves changes some blocks much, another light changes all.
     """
-    now, before = levels[..., lag:, :], levels[..., : levels.shape[-2] - lag, :]
-    light = now + before + np.float32(LEVEL_FLOOR)
-    apart = (np.sqrt(np.abs(now - before) * light).sum(axis=-1) / light.sum(axis=-1)) ** 2
-    lead = np.full((*levels.shape[:-2], min(lag, levels.shape[-2])), np.nan, np.float32)
-    return np.concatenate([lead, apart], axis=-1)
+    out = np.full(levels.shape[:-1], np.nan, np.float32)
+    frames, blocks = levels.shape[-2:]
+    for own, row in zip(levels.reshape(-1, frames, blocks), out.reshape(-1, frames), strict=True):
+        for start in range(lag, frames, CHUNK):
+            now = own[start : start + CHUNK]
+            row[start : start + CHUNK] = _apart(now, own[start - lag : start - lag + len(now)])
+    return out
+
+
+def over_cameras(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Median over the cameras that have one, shape (camera, ...) to (...); NaN where none has."""
+    rising = np.sort(values, axis=0)  # NaN last
+    last = np.maximum(np.isfinite(rising).sum(axis=0) - 1, 0)
+    low, high = (np.take_along_axis(rising, at[None], axis=0)[0] for at in (last // 2, (last + 1) // 2))
+    return np.asarray((low + high) / 2)
+
+
+def _apart(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Distance of pictures, shape (..., block) to (...)."""
+    blocks = np.ones(one.shape[-1], np.float32)
+    apart, light = one - other, one + other
+    light += np.float32(LEVEL_FLOOR)
+    np.abs(apart, out=apart)
+    apart *= light
+    np.sqrt(apart, out=apart)
+    return np.asarray((apart @ blocks / (light @ blocks)) ** 2)
 
 
 def find_interleave(levels: npt.NDArray[np.float32]) -> Interleave | None:
@@ -90,6 +126,7 @@ def find_interleave(levels: npt.NDArray[np.float32]) -> Interleave | None:
     Returns:
         None where no frame comes again at a beat: constant light, or light without order.
     """
+    levels = levels[some_cameras(len(levels))]
     in_place = _find_beat(levels)
     if in_place is not None and in_place.confidence >= CLEAR:
         return in_place
@@ -109,7 +146,7 @@ def _find_beat(levels: npt.NDArray[np.float32]) -> Interleave | None:
     if found is None:
         return None
     period, spread = found
-    lags = [_over_cameras(light_distance(levels, lag)) for lag in range(1, period + 1)]
+    lags = [over_cameras(light_distance(levels, lag)) for lag in range(1, period + 1)]
     _, place = _follow(_evidence(lags, period, spread) / TEMPER)
     spread = _measured_spread(lags[-1][place == 0], spread)
     evidence = _evidence(lags, period, spread)
@@ -140,18 +177,29 @@ def _measured_spread(distance: FloatArray, searched: float) -> float:
 def _flat_frames(levels: npt.NDArray[np.float32], beats: npt.NDArray[np.intp], spread: float) -> npt.NDArray[np.bool_]:
     """Frames that look like the flat ones next to them, whether on the beat or not, shape (frame,)."""
     frames = np.arange(levels.shape[1])
-    after = np.searchsorted(beats, frames, side="right")
-    before, after = np.clip(np.searchsorted(beats, frames) - 1, 0, None), np.clip(after, None, len(beats) - 1)
-    near, far = np.zeros(len(frames)), np.full(len(frames), np.inf)
-    for view in (levels, np.sort(levels, axis=-1)):  # a subject that went elsewhere is no other light
-        nearest = np.full(len(frames), np.inf)
-        for other in (beats[before], beats[after]):
-            pairs = np.stack([view, view[:, other]], axis=2)
-            apart = _over_cameras(light_distance(pairs, 1)[..., 1])
-            nearest = np.fmin(nearest, np.where(other == frames, np.inf, apart))
-        near, far = np.maximum(near, nearest), np.minimum(far, nearest)
-    unlike = np.isfinite(far) & (far > 2 * APART * spread)
-    return np.where(np.isin(frames, beats), ~unlike, near < ALIKE * spread)
+    out = np.isin(frames, beats)
+    limit = np.where(out, 2 * APART, ALIKE) * spread
+    for start in range(0, len(frames), CHUNK):
+        some = frames[start : start + CHUNK]
+        apart = _from_beats(levels, beats, some, sort=False)
+        doubted = some[np.isfinite(apart) & ((apart > limit[some]) == out[some])]
+        # a subject that went elsewhere is no other light
+        out[doubted] = _from_beats(levels, beats, doubted, sort=True) <= limit[doubted]
+    return out
+
+
+def _from_beats(
+    levels: npt.NDArray[np.float32], beats: npt.NDArray[np.intp], frames: npt.NDArray[np.intp], *, sort: bool
+) -> FloatArray:
+    """Distance of frames to the nearer of the beats before and after; infinite where neither can be compared."""
+    last = len(beats) - 1
+    nearest = np.full(len(frames), np.inf)
+    for place in (np.searchsorted(beats, frames) - 1, np.searchsorted(beats, frames, side="right")):
+        other = beats[np.clip(place, 0, last)]
+        pair = levels[:, frames], levels[:, other]
+        one, two = (np.sort(view, axis=-1) for view in pair) if sort else pair
+        nearest = np.fmin(nearest, np.where(other == frames, np.inf, over_cameras(_apart(one, two))))
+    return nearest
 
 
 def _best_gain() -> float:
@@ -171,16 +219,6 @@ def _unlike_flat(distance: FloatArray, spread: float) -> FloatArray:
     return np.asarray(np.log((1 - SURPRISE) * share + SURPRISE))
 
 
-def _over_cameras(distance: FloatArray) -> FloatArray:
-    """Median over the cameras that have both frames, shape (camera, frame) to (frame,); NaN where none has."""
-    known = np.isfinite(distance)
-    every, some = known.all(axis=0), known.any(axis=0)
-    out = np.full(distance.shape[1], np.nan, np.float32)
-    out[every] = np.median(distance[:, every], axis=0)
-    out[some & ~every] = np.nanmedian(distance[:, some & ~every], axis=0)
-    return out
-
-
 def _evidence(lags: list[FloatArray], period: int, spread: float) -> FloatArray:
     """Log evidence for each place in the beat, shape (..., frame, place); 0 where nothing can be compared."""
     flat = _like_flat(lags[period - 1], spread)
@@ -197,13 +235,16 @@ def _find_period(levels: npt.NDArray[np.float32]) -> tuple[int, float] | None:
         [light_distance(few[:, start:stop], lag) for lag in range(1, min(longest, stop - start - 1) + 1)]
         for start, stop in stretches
     ]
-    scores = {
-        (period, float(spread)): sum(
-            _score(_evidence(found[:period], period, float(spread))) for found in lags if len(found) >= period
-        )
-        for spread in SPREADS
-        for period in range(2, longest + 1)
-    }
+    scores: dict[tuple[int, float], float] = {}
+    for spread in map(float, SPREADS):
+        flats = [[np.nan_to_num(_like_flat(lag, spread)) for lag in found] for found in lags]
+        others = [np.nan_to_num(_unlike_flat(np.stack(found, axis=-1), spread)) if found else None for found in lags]
+        for period in range(2, longest + 1):
+            scores[period, spread] = sum(
+                _score(np.concatenate([flat[period - 1][..., None], other[..., : period - 1]], axis=-1))
+                for flat, other in zip(flats, others, strict=True)
+                if other is not None and len(flat) >= period
+            )
     best = max(scores, key=lambda candidate: scores[candidate], default=None)
     return best if best is not None and scores[best] > 0 else None
 
@@ -221,42 +262,25 @@ def _stretches(seen: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
 def _score(evidence: FloatArray) -> float:
     """Evidence for a beat whatever its phase, shape (camera, frame, place), summed over stretches, mean of cameras."""
     cameras, frames, period = evidence.shape
-    window = WINDOW_PERIODS * period
-    total = 0.0
-    for start in range(0, frames, window):
-        piece = evidence[:, start : start + window]
-        beats = piece.shape[1] // period
-        if not beats:
-            continue
-        piece = piece[:, : beats * period].reshape(cameras, beats, period, period).sum(axis=1)
-        offsets = np.arange(period)
-        by_phase = np.stack([piece[:, offsets, (offsets - phase) % period].sum(axis=1) for phase in offsets], axis=1)
-        top = by_phase.max(axis=1)
-        total += float((top + np.log(np.exp(by_phase - top[:, None]).mean(axis=1))).mean())
-    return total
+    beats = frames // period
+    if not beats:
+        return 0.0
+    whole = evidence[:, : beats * period].reshape(cameras, beats, period, period)
+    windows = np.add.reduceat(whole, np.arange(0, beats, WINDOW_PERIODS), axis=1)
+    offsets = np.arange(period)
+    by_phase = windows[:, :, offsets, (offsets - offsets[:, None]) % period].sum(axis=-1)
+    top = by_phase.max(axis=-1, keepdims=True)
+    return float((top[..., 0] + np.log(np.exp(by_phase - top).mean(axis=-1))).mean(axis=0).sum())
 
 
-def _follow(evidence: FloatArray) -> tuple[FloatArray, npt.NDArray[np.intp]]:
-    """Chances of each place at each frame, shape (frame, place), and the likeliest place; forward and backward."""
+def _follow(evidence: FloatArray) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
+    """Chances of each place at each frame, shape (frame, place), and the likeliest place."""
     frames, period = evidence.shape
     step = np.full((period, period), JUMP / period)
     step[np.arange(period), (np.arange(period) + 1) % period] += 1 - JUMP
     likely = np.exp(evidence - evidence.max(axis=1, keepdims=True))
-    ahead, behind = np.empty_like(likely), np.ones_like(likely)
-    state = np.full(period, 1 / period)
-    for frame in range(frames):
-        state = state * likely[frame]
-        state = state / state.sum()
-        ahead[frame] = state
-        state = state @ step
-    back = step.T
-    state = np.ones(period)
-    for frame in range(frames - 1, 0, -1):
-        state = (state * likely[frame]) @ back
-        state = state / state.sum()
-        behind[frame - 1] = state
-    chances = ahead * behind
-    chances /= chances.sum(axis=1, keepdims=True)
+    anywhere = np.ones((1, period))
+    chances = follow_states(likely[None], step, anywhere, anywhere, np.array([frames]))[0]
     return chances, chances.argmax(axis=1)
 
 

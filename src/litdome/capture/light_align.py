@@ -3,44 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from litdome.capture.interleave import APART, block_levels, find_period, light_distance
+from litdome.capture.interleave import APART, block_levels, find_period, light_distance, over_cameras
+from litdome.capture.light_match import SAME, Alignment, match_guide
 from litdome.capture.looks import Looks
 
 FloatArray = npt.NDArray[np.floating[Any]]
-SAME, SAME_TEMPER = 3, 1.5  # features that tell whether a light comes again, in any camera's view
+FloatsF32 = npt.NDArray[np.float32]
 CLIP = 3.0  # standard deviations; beyond, a feature tells no more
-TEMPER = 4.0  # the features of a picture, and of its neighbours, tell the same thing again
-STEP = 1e-3  # chance that a camera loses pictures at any one frame
-REPEAT = 0.1  # repeating is so much rarer than losing
-SURPRISE = 0.2  # share of features that another view of the same light does not tell
 MIN_AGREEMENT = 0.35  # correlation with the other cameras, below which the light tells nothing
 SURE = 0.95  # chance from which on a picture counts as placed
 FEW = 3  # one camera in so many that has more pictures than the rest is believed
 TOGETHER = 4  # steps of several cameras so many frames apart are one event
 LONGEST_SHIFT = 60
-LONG_TAKE, STRETCH = 2000, 32  # pictures
-CLEARLY = 0.2  # of a feature's variance, per picture
-
-
-@dataclass(frozen=True, eq=False)
-class Alignment:
-    """Where the pictures of each camera belong among the others.
-
-    Attributes:
-        shift: Shape (camera, picture), int32: rig frame - picture.
-        chance: Shape (camera, picture), float32: of this shift, 0..1; 0 where the camera agrees with none.
-        agreement: Shape (camera,), float32: correlation with the other cameras' light, 0..1.
-    """
-
-    shift: npt.NDArray[np.int32]
-    chance: npt.NDArray[np.float32]
-    agreement: npt.NDArray[np.float32]
 
 
 def align_cameras(levels: npt.NDArray[np.float32], longest: int) -> Alignment:
@@ -53,25 +32,23 @@ def align_cameras(levels: npt.NDArray[np.float32], longest: int) -> Alignment:
         levels: As `block_levels` gives, shape (camera, picture, block), NaN where a camera has no picture.
         longest: Largest shift of one camera against another, pictures.
     """
-    cameras, pictures = levels.shape[:2]
-    shift = np.zeros((cameras, pictures), np.int32)
-    if cameras == 1:
-        return Alignment(shift, np.ones((1, pictures), np.float32), np.ones(1, np.float32))
     period = find_period(levels)
-    features = np.stack([_features(own, period) for own in levels])
-    reference = int(np.argmax(np.isfinite(levels[..., 0]).sum(axis=1)))
-    chance, agreement = np.ones((cameras, pictures), np.float32), np.ones(cameras, np.float32)
-    guide = features[reference]
-    for turn in range(2):
-        for camera in range(cameras):
-            if turn or camera != reference:
-                placed = _place(features[camera], guide, longest)
-                shift[camera], chance[camera], agreement[camera] = placed
-        if cameras == 2 or turn:
-            break
-        guide = _consensus(features, shift, agreement)
-    shift -= _steps_of_the_rig(shift, agreement)
-    return Alignment(shift, np.where(agreement[:, None] >= MIN_AGREEMENT, chance, 0), agreement)
+    return align_features(np.stack([picture_features(own, period) for own in levels]), longest)
+
+
+def align_features(features: npt.NDArray[np.float32], longest: int) -> Alignment:
+    """As `align_cameras`, from features of all pictures (`picture_features`), shape (camera, picture, feature)."""
+    if len(features) == 1:
+        one = np.ones(features.shape[:2], np.float32)
+        return Alignment(np.zeros(one.shape, np.int32), one, one[:, 0])
+    reference = int(np.argmax(np.isfinite(features[..., SAME]).sum(axis=1)))
+    found = match_guide(features, features[reference], longest)
+    found.shift[reference], found.chance[reference], found.agreement[reference] = 0, 1, 1
+    if len(features) > 2:
+        found = match_guide(features, _consensus(features, found.shift, found.agreement), longest)
+    shift = found.shift - _steps_of_the_rig(found.shift, found.agreement)
+    chance = np.where(found.agreement[:, None] >= MIN_AGREEMENT, found.chance, np.float32(0))
+    return Alignment(shift, chance, found.agreement)
 
 
 def align_by_light(looks: Mapping[str, Looks]) -> dict[str, npt.NDArray[np.int64]]:
@@ -105,20 +82,22 @@ def find_steps(alignment: Alignment, camera: int) -> tuple[tuple[int, int], ...]
     return tuple((int(sure[n + 1]), int(steps[n])) for n in np.flatnonzero(steps))
 
 
-def _features(levels: npt.NDArray[np.float32], period: int | None) -> npt.NDArray[np.float32]:
+def picture_features(levels: npt.NDArray[np.float32], period: int | None) -> npt.NDArray[np.float32]:
     """What the light does in each picture of a camera, shape (picture, feature).
 
     The first features are 1 where a picture is lit as one before it (by one, two, a period), -1 where not; 0 everywhere
     without a period. The others, level and change, have mean 0 and deviation 1 among the pictures alike in the first
     ones: they tell nothing that those do.
     """
-    level = np.log(levels.mean(axis=-1) + np.float32(0.01))
-    distances = [light_distance(levels, lag) for lag in (1, 2, period or 2)]
-    same = np.zeros((len(levels), len(distances)))
+    level = np.log(levels @ np.full(levels.shape[-1], 1 / levels.shape[-1], np.float32) + np.float32(0.01))
+    lags = (1, 2, period or 2)
+    by_lag = {lag: light_distance(levels, lag) for lag in set(lags)}
+    distances = [by_lag[lag] for lag in lags]
+    same = np.zeros((len(levels), len(distances)), np.float32)
     if period is not None and np.isfinite(distances[-1]).any():
         # of the pictures a period apart, one in so many are both flat: the lower half of those are typical of them
         spread = float(np.nanquantile(distances[-1], 0.5 / period)) / np.log(2)
-        same = np.stack([np.where(d < APART * spread, 1.0, -1.0) for d in distances], axis=-1)
+        same = np.stack([np.where(d < APART * spread, np.float32(1), np.float32(-1)) for d in distances], axis=-1)
         same[~np.isfinite(np.stack(distances, axis=-1))] = np.nan
     features = np.stack([level, *(np.sqrt(d) for d in distances[:2])], axis=-1)
     code = (same == 1) @ np.array([1, 2, 4])
@@ -136,92 +115,7 @@ def _standard(features: FloatArray) -> FloatArray:
     return np.asarray(np.clip((features - mean) / np.maximum(deviation, 1e-6), -CLIP, CLIP))
 
 
-def _place(own: FloatArray, guide: FloatArray, longest: int) -> tuple[npt.NDArray[np.intp], FloatArray, float]:
-    """(shift, its chance, agreement) of a camera's pictures against a guide, features of shape (picture, feature)."""
-    shifts = np.arange(-longest, longest + 1)
-    if len(own) > LONG_TAKE and _never_apart(own, guide, longest):
-        still = np.zeros(len(own), np.intp)
-        return still, np.ones(len(own), np.float32), _correlation(own, guide)
-    shifted = np.stack([_moved(guide, int(k)) for k in shifts], axis=1)
-    agreement = np.array([0.9] * SAME + [0.7] * (own.shape[1] - SAME))  # to begin with
-    for _ in range(3):
-        evidence = _evidence(own[:, None, SAME:], shifted[..., SAME:], float(agreement[SAME])) / TEMPER
-        alike = np.nan_to_num(np.log1p(agreement[:SAME] * own[:, None, :SAME] * shifted[..., :SAME]))
-        evidence += alike.sum(axis=-1) / SAME_TEMPER
-        chances = _follow(evidence, shifts, _last(guide) - _last(own))
-        best = chances.argmax(axis=1)
-        matched = np.take_along_axis(shifted, best[:, None, None], axis=1)[:, 0]
-        agreement[:SAME] = [_correlation(own[:, n], matched[:, n]) for n in range(SAME)]
-        agreement[SAME:] = _correlation(own[:, SAME:], matched[:, SAME:])
-    return shifts[best], chances.max(axis=1), float(agreement.max())
-
-
-def _correlation(own: FloatArray, other: FloatArray) -> float:
-    both = np.isfinite(own) & np.isfinite(other)
-    norm = np.sqrt((own[both] ** 2).sum() * (other[both] ** 2).sum())
-    return float(np.clip((own[both] * other[both]).sum() / max(norm, 1e-6), 0.01, 0.97))
-
-
-def _never_apart(own: FloatArray, guide: FloatArray, longest: int) -> bool:
-    """Whether in every stretch of a long take no shift fits clearly better than none; much cheaper than following."""
-    products = []
-    for shift in (0, *range(-longest, 0), *range(1, longest + 1)):
-        product = np.nan_to_num(own * _moved(guide, shift)).sum(axis=1)
-        products.append(product[: len(own) // STRETCH * STRETCH].reshape(-1, STRETCH).sum(axis=1))
-    still, others = products[0], np.max(products[1:], axis=0)
-    return bool((still > others - CLEARLY * STRETCH).all() and still.sum() > 0)
-
-
-def _moved(guide: FloatArray, shift: int) -> FloatArray:
-    """The guide's features at picture + shift, NaN beyond its ends."""
-    out = np.full_like(guide, np.nan)
-    count = len(guide) - abs(shift)
-    if count > 0:
-        out[max(-shift, 0) :][:count] = guide[max(shift, 0) :][:count]
-    return out
-
-
-def _evidence(own: FloatArray, other: FloatArray, agreement: float) -> FloatArray:
-    """Log evidence that two pictures show the same moment, against two chance ones; summed over the features."""
-    rest = 1 - agreement**2
-    apart = (own - agreement * other) ** 2 / rest
-    same = np.exp((own**2 - apart) / 2) / np.sqrt(rest)
-    evidence = np.nan_to_num(np.log((1 - SURPRISE) * same + SURPRISE))
-    return np.asarray(evidence.sum(axis=-1))
-
-
-def _last(features: FloatArray) -> int:
-    return int(np.flatnonzero(np.isfinite(features).any(axis=1)).max(initial=0))
-
-
-def _follow(evidence: FloatArray, shifts: npt.NDArray[np.intp], end: int) -> FloatArray:
-    """Chance of each shift at each picture, shape (picture, shift): forward and backward over single steps.
-
-    Cameras likely start together, at shift 0, and end together, at shift ``end``.
-    """
-    step = shifts[None, :] - shifts[:, None]
-    chance = STEP * np.where(step > 0, 1.0, REPEAT) / np.maximum(np.abs(step), 1) ** 3
-    chance[step == 0] = 1 - 2 * STEP
-    likely = np.exp(evidence - evidence.max(axis=1, keepdims=True)) + 1e-12
-    ahead, behind = np.empty_like(likely), np.ones_like(likely)
-    state = 1 / np.maximum(np.abs(shifts), 0.5) ** 2
-    for picture, now in enumerate(likely):
-        state = state * now
-        state /= state.sum()
-        ahead[picture] = state
-        state = state @ chance
-    state = 1 / np.maximum(np.abs(shifts - end), 0.5) ** 2
-    behind[-1] = state
-    for picture in range(len(likely) - 1, 0, -1):
-        state = chance @ (state * likely[picture])
-        state /= state.sum()
-        behind[picture - 1] = state
-    chances = ahead * behind
-    chances /= chances.sum(axis=1, keepdims=True)
-    return np.asarray(chances)
-
-
-def _consensus(features: FloatArray, shift: npt.NDArray[np.int32], agreement: FloatArray) -> FloatArray:
+def _consensus(features: FloatsF32, shift: npt.NDArray[np.int32], agreement: FloatArray) -> FloatsF32:
     """What the cameras that agree show at each moment of the guide, as features of shape (picture, feature)."""
     moments = np.arange(features.shape[1])
     rows = []
@@ -231,11 +125,7 @@ def _consensus(features: FloatArray, shift: npt.NDArray[np.int32], agreement: Fl
         inside = (at >= 0) & (at < len(moments))
         row[at[inside]] = features[camera][inside]
         rows.append(row)
-    stacked = np.stack(rows)
-    seen = np.isfinite(stacked).any(axis=0)
-    out = np.full_like(stacked[0], np.nan)
-    out[seen] = np.nanmedian(np.where(seen, stacked, 0), axis=0)[seen]
-    return np.asarray(out)
+    return over_cameras(np.stack(rows))
 
 
 def _steps_of_the_rig(shift: npt.NDArray[np.int32], agreement: FloatArray) -> npt.NDArray[np.int32]:
