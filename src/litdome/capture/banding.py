@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from litdome.capture.interleave import LEVEL_FLOOR, Interleave
+from litdome.capture.interleave import CHUNK, LEVEL_FLOOR, Interleave, over_cameras
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.intp]
@@ -18,6 +18,7 @@ MIN_CONTRAST = 0.05  # distance between two lights in a band that can be told
 CONTRAST_SPREADS, SAME_SPREADS = 6.0, 5.0  # the same in spreads of the flat light; and what counts as alike
 MIN_SPREAD = 0.004  # half a code of dim light
 RESIDUE = 0.35  # share of the lights' difference that a mixture may leave unexplained
+SAMPLED = 500  # pictures that tell what is typical of a camera
 MEAN_CONTRAST = 0.02  # between neighbouring periods on average, where lights are held for some of them
 
 
@@ -37,8 +38,9 @@ def find_mixed(grid: npt.NDArray[np.float16], beat: Interleave) -> npt.NDArray[n
     """
     out = np.zeros(grid.shape[:2], bool)
     for camera, levels in enumerate(grid):
-        bands = np.maximum(levels.astype(np.float32).reshape(len(levels), BANDS, -1), 0)
-        seen = np.isfinite(bands).all(axis=(1, 2))
+        bands = levels.astype(np.float32).reshape(len(levels), BANDS, -1)
+        np.maximum(bands, 0, out=bands)
+        seen = np.isfinite(bands[:, 0, 0])
         spread = _spread(bands, np.flatnonzero(beat.flat & seen))
         two_beats = _keeps_two_beats(bands, seen, beat, spread)
         out[camera] = seen if two_beats else _mixed_frames(bands, seen, beat, spread)
@@ -55,24 +57,25 @@ def _mixed_frames(
         return out
     contrast = max(MIN_CONTRAST, CONTRAST_SPREADS * spread)
 
-    def mixtures(frames: IntArray, alike: IntArray) -> None:
-        for n in np.flatnonzero(_half_changed(bands, frames, alike, spread, contrast)):
-            frame, own = int(frames[n]), _own_light(bands, alike[n], int(frames[n]), spread)
-            for other in (frame - 1, frame + 1):
-                if own is not None and 0 <= other < len(bands) and seen[other] and beat.flat[other] != beat.flat[frame]:
-                    foreign = _foreign_light(bands, flats, other) if beat.flat[other] else bands[other]
-                    out[frame] |= _is_mixture(bands[frame], own, foreign, contrast)
-
-    mixtures(flats, _near(flats, flats))
-    mixtures(others, _a_period_away(others, beat, seen))
+    flat_pairs = [(flats[lag:], flats[:-lag]) for lag in (1, 2, 3)]
+    other_pairs = [_pairs_apart(others, lag * beat.period, len(bands)) for lag in (1, 2)]
+    for own, pairs in ((flats, flat_pairs), (others, other_pairs)):
+        doubted = _half_changed(bands, pairs, spread, contrast)
+        for start in range(0, len(doubted), CHUNK):
+            frames = doubted[start : start + CHUNK]
+            alike = _near(frames, flats) if own is flats else _a_period_away(frames, beat, seen)
+            out[frames] = _are_mixtures(bands, frames, alike, flats, beat, seen, spread, contrast)
     clean = flats[~out[flats]]
     out[others] |= _flat_at_an_edge(bands, others, clean, spread, contrast)
     # the neighbour's light, itself mixed, is nowhere to be seen whole
-    for frame in clean[out[np.clip(clean - 1, 0, None)] | out[np.clip(clean + 1, None, len(out) - 1)]]:
-        around = clean[np.argsort(np.abs(clean - frame))][1:6]
-        apart = _distance(bands[frame], np.median(bands[around], axis=0))
-        edges = sorted([apart[:EDGE], apart[-EDGE:]], key=lambda edge: float(edge.max()))
-        out[frame] = edges[0].max() < SAME_SPREADS * spread and edges[1].min() > contrast
+    beside = clean[out[np.clip(clean - 1, 0, None)] | out[np.clip(clean + 1, None, len(out) - 1)]]
+    for start in range(0, len(beside) if len(clean) > 1 else 0, CHUNK):
+        frames = beside[start : start + CHUNK]
+        around = over_cameras(bands[_nearest(clean, frames, 6)[:, 1:].T])
+        apart = _distance(bands[frames], around)
+        top, bottom = apart[:, :EDGE], apart[:, -EDGE:]
+        for kept, changed in ((top, bottom), (bottom, top)):
+            out[frames] |= (kept.max(axis=1) < SAME_SPREADS * spread) & (changed.min(axis=1) > contrast)
     return out
 
 
@@ -80,7 +83,10 @@ def _spread(bands: FloatArray, flats: IntArray) -> float:
     """Typical distance of a band from one flat frame to the next: noise and motion."""
     if len(flats) < 2:
         return MIN_SPREAD
-    quarter = float(np.quantile(_distance(bands[flats[1:]], bands[flats[:-1]]), 0.25))  # half of them may be mixed
+    some = _some(np.arange(1, len(flats)))
+    quarter = float(
+        np.quantile(_distance(bands[flats[some]], bands[flats[some - 1]]), 0.25)
+    )  # half of them may be mixed
     return float(max(MIN_SPREAD, quarter / np.log(4 / 3)))
 
 
@@ -100,70 +106,134 @@ def _a_period_away(frames: IntArray, beat: Interleave, seen: npt.NDArray[np.bool
     return np.where(inside & seen[at] & ~beat.flat[at], places, -1)
 
 
+def _nearest(flats: IntArray, frames: IntArray, count: int) -> IntArray:
+    """The flat frames nearest to each frame, itself first where it is flat, shape (n, count or all that there are)."""
+    width = min(2 * count, len(flats))
+    start = np.clip(np.searchsorted(flats, frames) - count, 0, len(flats) - width)
+    window = flats[start[:, None] + np.arange(width)]
+    order = np.argsort(np.abs(window - frames[:, None]), axis=1, kind="stable")[:, :count]
+    return np.take_along_axis(window, order, axis=1)
+
+
+def _pairs_apart(frames: IntArray, lag: int, end: int) -> tuple[IntArray, IntArray]:
+    """Those frames, below ``end``, that have another one of them ``lag`` later, and that one."""
+    has = np.zeros(end + lag, bool)
+    has[frames] = True
+    first = frames[has[frames + lag]]
+    return first, first + lag
+
+
+def _some(frames: IntArray) -> IntArray:
+    """At most `SAMPLED` of the frames, evenly spread."""
+    return frames[:: -(-len(frames) // SAMPLED) or 1]
+
+
 def _distance(one: FloatArray, other: FloatArray) -> FloatArray:
     """Of bands, over their blocks: shape (..., band, block) to (..., band), 0 alike to 1."""
-    apart = np.abs(one - other).sum(axis=-1) / ((one + other).sum(axis=-1) + LEVEL_FLOOR * one.shape[-1])
+    blocks = np.ones(one.shape[-1], np.float32)
+    apart = np.abs(one - other) @ blocks / ((one + other) @ blocks + LEVEL_FLOOR * one.shape[-1])
     return np.asarray(apart)
 
 
 def _half_changed(
-    bands: FloatArray, frames: IntArray, alike: IntArray, spread: float, contrast: float
-) -> npt.NDArray[np.bool_]:
+    bands: FloatArray, pairs: list[tuple[IntArray, IntArray]], spread: float, contrast: float
+) -> IntArray:
     """Frames of which one edge looks as in a frame of the same light and the other does not; worth a second look."""
+    out = np.zeros(len(bands), bool)
+    same, changed = SAME_SPREADS * spread, contrast
+    for ones, others in pairs:
+        for start in range(0, len(ones), CHUNK):
+            one, other = ones[start : start + CHUNK], others[start : start + CHUNK]
+            top, bottom = (
+                _distance(bands[one, edge], bands[other, edge]).mean(axis=1)
+                for edge in (slice(EDGE), slice(-EDGE, None))
+            )
+            half = ((top < same) & (bottom > changed)) | ((bottom < same) & (top > changed))
+            out[one[half]] = out[other[half]] = True
+    return np.flatnonzero(out)
+
+
+def _are_mixtures(
+    bands: FloatArray,
+    frames: IntArray,
+    alike: IntArray,
+    flats: IntArray,
+    beat: Interleave,
+    seen: npt.NDArray[np.bool_],
+    spread: float,
+    contrast: float,
+) -> npt.NDArray[np.bool_]:
+    """Whether frames show, from an edge on, the light of the frame before or after, shape (n,)."""
+    own, known = _own_light(bands, alike, frames, spread)
     out = np.zeros(len(frames), bool)
-    for places in alike.T:
-        apart = _distance(bands[frames], bands[places])
-        top, bottom = apart[:, :EDGE].mean(axis=1), apart[:, -EDGE:].mean(axis=1)
-        same, changed = SAME_SPREADS * spread, contrast
-        out |= (places >= 0) & (((top < same) & (bottom > changed)) | ((bottom < same) & (top > changed)))
+    for step in (-1, 1):
+        other = np.clip(frames + step, 0, len(bands) - 1)
+        asked = np.flatnonzero(known & (other != frames) & seen[other] & (beat.flat[other] != beat.flat[frames]))
+        other = other[asked]
+        flat_there = over_cameras(bands[_nearest(flats, other, 3).T])
+        foreign = np.where(beat.flat[other][:, None, None], flat_there, bands[other])
+        out[asked] |= _is_mixture(bands[frames[asked]], own[asked], foreign, contrast)
     return out
 
 
-def _own_light(bands: FloatArray, alike: IntArray, frame: int, spread: float) -> FloatArray | None:
-    """What the picture would show without mixing: as two or more frames that are alike in one half; None without."""
-    alike = alike[alike >= 0]
-    apart = _distance(bands[alike], bands[frame])
+def _own_light(
+    bands: FloatArray, alike: IntArray, frames: IntArray, spread: float
+) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """What pictures would show without mixing: as two or more frames that are alike in one half; whether there are."""
+    apart = _distance(bands[alike], bands[frames][:, None])  # (n, alike, band)
     halves = (slice(0, BANDS // 2), slice(BANDS // 2, None))
-    top, bottom = (np.median(apart[:, half], axis=1) < SAME_SPREADS * spread for half in halves)
-    whole = alike[top & bottom]
-    same = whole if len(whole) >= 2 else max((alike[top & ~bottom], alike[bottom & ~top]), key=len)
-    return np.asarray(np.median(bands[same], axis=0)) if len(same) >= 2 else None
+    top, bottom = ((alike >= 0) & (np.median(apart[..., half], axis=-1) < SAME_SPREADS * spread) for half in halves)
+    whole, above, below = top & bottom, top & ~bottom, bottom & ~top
+    either = np.where((above.sum(axis=1) >= below.sum(axis=1))[:, None], above, below)
+    same = np.where((whole.sum(axis=1) >= 2)[:, None], whole, either)
+    shown = np.where(same[..., None, None], bands[alike], np.float32(np.nan))
+    return over_cameras(shown.swapaxes(0, 1)), same.sum(axis=1) >= 2
 
 
-def _foreign_light(bands: FloatArray, flats: IntArray, other: int) -> FloatArray:
-    return np.asarray(np.median(bands[flats[np.argsort(np.abs(flats - other))][:3]], axis=0))
-
-
-def _is_mixture(shown: FloatArray, own: FloatArray, foreign: FloatArray, contrast: float) -> bool:
-    """Whether bands of a picture, from an edge on, show a foreign light, shape (band, block) each."""
+def _is_mixture(shown: FloatArray, own: FloatArray, foreign: FloatArray, contrast: float) -> npt.NDArray[np.bool_]:
+    """Whether bands of pictures, from an edge on, show a foreign light, shape (n, band, block) each."""
     told = _distance(foreign, own) > contrast
-    if told.sum() < 2 * EDGE:
-        return False
-    shown, own, foreign = shown[told], own[told], foreign[told]
     apart = foreign - own
-    share = ((shown - own) * apart).sum(axis=1) / np.maximum((apart**2).sum(axis=1), 1e-9)
-    unexplained = np.abs(shown - own - share[:, None] * apart).sum(axis=1)
-    residue = unexplained / np.maximum(np.abs(apart).sum(axis=1), 1e-9)
-    for order in (slice(None), slice(None, None, -1)):
-        kept, changed = share[order][:EDGE], share[order][-EDGE:]
-        whole = (changed > FOREIGN) & (changed < 2 - FOREIGN) & (residue[order][-EDGE:] < RESIDUE)
-        if (kept < OWN).all() and whole.all():
-            return True
-    return False
+    share = ((shown - own) * apart).sum(axis=-1) / np.maximum((apart**2).sum(axis=-1), 1e-9)
+    unexplained = np.abs(shown - own - share[..., None] * apart).sum(axis=-1)
+    residue = unexplained / np.maximum(np.abs(apart).sum(axis=-1), 1e-9)
+    kept = share < OWN
+    changed = (share > FOREIGN) & (share < 2 - FOREIGN) & (residue < RESIDUE)
+    rank, count = told.cumsum(axis=1), told.sum(axis=1, keepdims=True)
+    top, bottom = told & (rank <= EDGE), told & (rank > count - EDGE)
+    down = (kept | ~top).all(axis=1) & (changed | ~bottom).all(axis=1)
+    up = (kept | ~bottom).all(axis=1) & (changed | ~top).all(axis=1)
+    return np.asarray((count[:, 0] >= 2 * EDGE) & (down | up))
 
 
 def _flat_at_an_edge(
     bands: FloatArray, others: IntArray, flats: IntArray, spread: float, contrast: float
 ) -> npt.NDArray[np.bool_]:
     """Frames of ``others`` that are exactly flat at one edge, where most are not, and lit otherwise at the other."""
-    near = _near(others, flats)
-    around = np.where((near >= 0)[..., None, None], bands[near], np.nan)
-    apart = _distance(bands[others], np.nanmedian(around, axis=1))
-    typical = np.median(apart, axis=0) > contrast if len(apart) else np.zeros(BANDS, bool)
-    flat, lit = apart < spread, apart > contrast
-    top = flat[:, :EDGE].all(axis=1) & lit[:, -EDGE:].all(axis=1) & typical[:EDGE].all()
-    bottom = flat[:, -EDGE:].all(axis=1) & lit[:, :EDGE].all(axis=1) & typical[-EDGE:].all()
-    return np.asarray(top | bottom)
+    out = np.zeros(len(others), bool)
+    if not len(flats):
+        return out
+    typical = np.median(_from_flat(bands, _some(others), flats), axis=0) > contrast if len(others) else out
+    edges = [edge for edge in (slice(EDGE), slice(-EDGE, None)) if typical[edge].all()]
+    for start in range(0, len(others) if edges else 0, CHUNK):
+        frames = others[start : start + CHUNK]
+        close = np.zeros(len(frames), bool)
+        for flat in _nearest(flats, frames, 2).T:
+            for edge in edges:
+                close |= (_distance(bands[frames, edge], bands[flat, edge]) < SAME_SPREADS * spread).all(axis=1)
+        apart = _from_flat(bands, frames[close], flats)
+        same, lit = apart < spread, apart > contrast
+        for edge in edges:
+            across = slice(-EDGE, None) if edge.start is None else slice(EDGE)
+            out[start + np.flatnonzero(close)] |= same[:, edge].all(axis=1) & lit[:, across].all(axis=1)
+    return out
+
+
+def _from_flat(bands: FloatArray, frames: IntArray, flats: IntArray) -> FloatArray:
+    """Distance of the bands of frames from the flat light around them, shape (n, band)."""
+    near = _near(frames, flats)
+    around = np.where((near >= 0)[..., None, None], bands[near], np.float32(np.nan))
+    return _distance(bands[frames], over_cameras(around.swapaxes(0, 1)))
 
 
 def _keeps_two_beats(bands: FloatArray, seen: npt.NDArray[np.bool_], beat: Interleave, spread: float) -> bool:
@@ -187,4 +257,5 @@ def _returns(bands: FloatArray, seen: npt.NDArray[np.bool_], frames: IntArray, p
     frames = frames[seen[frames] & seen[frames + period]]
     if len(frames) < 2 * EDGE:
         return np.zeros(BANDS, np.float32)
+    frames = _some(frames)
     return np.asarray(_distance(bands[frames], bands[frames + period]).mean(axis=0))
