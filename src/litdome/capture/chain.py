@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating[Any]]
 FloatsF32 = npt.NDArray[np.float32]
-PIECE = 512  # moments; a longer chain is cut into pieces that are followed beside each other
+PIECE, FEW_CHAINS = 512, 8  # moments; few chains, if longer, are cut into pieces that are followed beside each other
 
 
 def follow_states(
@@ -32,7 +32,7 @@ def follow_states(
         chain hand on to each other exactly what they know.
     """
     chains, moments, states = likely.shape
-    pieces = -(-moments // PIECE) if moments > 2 * PIECE else 1
+    pieces = -(-moments // PIECE) if moments > 2 * PIECE and chains < FEW_CHAINS else 1
     size = -(-moments // pieces)
     at = np.arange(pieces * size)
     seen = np.ones((chains, pieces * size, states), np.float32)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -15,16 +17,19 @@ from litdome.capture.interleave import (
     Interleave,
     block_levels,
     find_interleave,
+    find_period,
     light_distance,
-    seen_frames,
+    over_cameras,
+    some_cameras,
 )
-from litdome.capture.light_align import SURE, align_cameras, find_steps
+from litdome.capture.light_align import SURE, align_features, find_steps, picture_features
 from litdome.capture.looks import Looks
 from litdome.lighting import KIND_CODES
 
 CONFIDENT = 0.8  # below, pixels contradict nobody
 LONGEST_SHIFT = 8  # frames between cameras that clocks have brought in step already
-DARK_LEVEL = 0.03  # of white, in the brightest blocks of the brightest camera
+DARK_LEVEL, LIT_BLOCKS = 0.03, 3  # of white; so many blocks of any camera are brighter where a light is on
+THREADS = 4
 REPEATED = 0.1  # of the spread of the flat light: noise alone differs more
 BoolArray = npt.NDArray[np.bool_]
 
@@ -95,30 +100,42 @@ def estimate_light(looks: Looks) -> LightEstimate:
     Returns:
         The estimate; without a beat (constant light, light without order, a take too short) its confidence is 0.
     """
-    levels = block_levels(looks.grid)
-    aligned = align_cameras(levels, min(LONGEST_SHIFT, max(looks.frames // 4, 1)))
-    sure = (aligned.chance >= SURE) & np.isfinite(levels[..., 0])
+    some = some_cameras(len(looks.cameras))
+    period = find_period(block_levels(looks.grid[some]))
+    with ThreadPoolExecutor(THREADS) as pool:
+        by_camera = list(pool.map(_measure, looks.grid, repeat(period)))  # levels of all at once fill the memory
+    features, change, bright = (np.stack(values) for values in zip(*by_camera, strict=True))
+    present = np.isfinite(looks.grid[..., 0, 0])
+    aligned = align_features(features, min(LONGEST_SHIFT, max(looks.frames // 4, 1)))
+    sure = (aligned.chance >= SURE) & present
     shift = _held(aligned.shift, sure)
-    in_step = _in_step(levels, shift)
+    in_step = _in_step(block_levels(looks.grid[some]), shift[some])
     beat = find_interleave(in_step)
     drops = {id: find_steps(aligned, row) for row, id in enumerate(looks.cameras)}
     if beat is not None and len(looks.cameras) == 1:
         drops[looks.cameras[0]] = beat.jumps
-    none = np.zeros(looks.grid.shape[:2], bool)
-    confident = beat is not None and beat.confidence >= CONFIDENT
-    mixed = _back(find_mixed(_in_step(looks.grid, shift), beat), shift) if beat is not None and confident else none
+    confident = beat if beat is not None and beat.confidence >= CONFIDENT else None
+    seen, lit = (np.asarray(_in_step(flags, shift).any(axis=0)) for flags in (present, bright))
     return LightEstimate(
         cameras=looks.cameras,
         beat=beat,
-        kind=_kinds(in_step, beat),
+        kind=_kinds(seen & ~lit, beat),
         changed=_changed(in_step, beat),
-        seen=seen_frames(in_step),
+        seen=seen,
         shift=shift,
         sure=sure,
         drops=drops,
-        mixed=mixed,
-        duplicates=_duplicates(looks, levels, beat if confident else None),
+        mixed=_mixed(looks.grid, shift, confident),
+        duplicates=_duplicates(looks.fingerprint, change, confident),
     )
+
+
+def _measure(grid: npt.NDArray[np.float16], period: int | None) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """(features, change since the picture before, whether any light is on) of a camera's pictures."""
+    levels = block_levels(grid)
+    # a lamp in the picture is no light on the stage
+    bright = (levels >= DARK_LEVEL).sum(axis=-1) >= LIT_BLOCKS
+    return picture_features(levels, period), light_distance(levels, 1), bright
 
 
 def _held(shift: npt.NDArray[np.int32], sure: BoolArray) -> npt.NDArray[np.int32]:
@@ -132,10 +149,10 @@ def _held(shift: npt.NDArray[np.int32], sure: BoolArray) -> npt.NDArray[np.int32
 
 
 def _in_step(values: npt.NDArray[Any], shift: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
-    """Levels or grids by true rig frame, shape (camera, frame, ...); what moves beyond the ends is left out."""
+    """Levels, grids or flags by true rig frame, (camera, frame, ...); what moves beyond the ends is left out."""
     if not shift.any():
         return values
-    out = np.full_like(values, np.nan)
+    out = np.full_like(values, np.nan if values.dtype.kind == "f" else 0)
     for row, own, by in zip(out, values, shift, strict=True):
         at = np.arange(len(own)) + by
         inside = (at >= 0) & (at < len(own))
@@ -150,14 +167,22 @@ def _back(flags: BoolArray, shift: npt.NDArray[np.int32]) -> BoolArray:
     return np.asarray(np.take_along_axis(flags, np.where(inside, at, 0), axis=1) & inside)
 
 
-def _kinds(levels: npt.NDArray[np.float32], beat: Interleave | None) -> npt.NDArray[np.uint8]:
+def _mixed(grid: npt.NDArray[np.float16], shift: npt.NDArray[np.int32], beat: Interleave | None) -> BoolArray:
+    """Pictures lit by two lights at the frames that the looks had, shape (camera, frame)."""
+    if beat is None:
+        return np.zeros(shift.shape, bool)
+
+    def of_camera(row: int) -> BoolArray:
+        own, by = grid[row : row + 1], shift[row : row + 1]
+        return _back(find_mixed(_in_step(own, by), beat), by)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return np.concatenate(list(pool.map(of_camera, range(len(grid)))))
+
+
+def _kinds(dark: BoolArray, beat: Interleave | None) -> npt.NDArray[np.uint8]:
     """Codes of flat, dark and other frames, shape (frame,)."""
-    seen = seen_frames(levels)
-    brightest = np.zeros(levels.shape[1], np.float32)
-    top = np.sort(levels, axis=-1)[..., -3]  # a lamp in the picture is no light on the stage
-    brightest[seen] = np.nanmax(top[:, seen], axis=0)
-    kind = np.full(levels.shape[1], KIND_CODES["hdri"], np.uint8)
-    kind[seen & (brightest < DARK_LEVEL)] = KIND_CODES["dark"]
+    kind = np.where(dark, np.uint8(KIND_CODES["dark"]), np.uint8(KIND_CODES["hdri"]))
     if beat is not None:
         kind[beat.flat] = KIND_CODES["flat"]
     return kind
@@ -166,20 +191,16 @@ def _kinds(levels: npt.NDArray[np.float32], beat: Interleave | None) -> npt.NDAr
 def _changed(levels: npt.NDArray[np.float32], beat: Interleave | None) -> BoolArray:
     if beat is None:
         return np.zeros(levels.shape[1], bool)
-    distance = light_distance(levels, beat.period)
-    seen = np.isfinite(distance).any(axis=0)
-    out = np.zeros(levels.shape[1], bool)
-    out[seen] = np.nanmedian(distance[:, seen], axis=0) > APART * beat.spread
-    return out
+    distance = over_cameras(light_distance(levels, beat.period))
+    return np.asarray(distance > APART * beat.spread)  # NaN is not
 
 
-def _duplicates(looks: Looks, levels: npt.NDArray[np.float32], beat: Interleave | None) -> BoolArray:
+def _duplicates(fingerprint: npt.NDArray[np.uint32], change: FloatArray, beat: Interleave | None) -> BoolArray:
     """Pictures that are the one before once more: equal codes, or, where lights alternate, no change at all."""
-    out = np.zeros(looks.fingerprint.shape, bool)
-    out[:, 1:] = (looks.fingerprint[:, 1:] == looks.fingerprint[:, :-1]) & (looks.fingerprint[:, 1:] > 0)
+    out = np.zeros(fingerprint.shape, bool)
+    out[:, 1:] = (fingerprint[:, 1:] == fingerprint[:, :-1]) & (fingerprint[:, 1:] > 0)
     if beat is None:
         return out
-    change: FloatArray = light_distance(levels, 1)
     least = np.array([np.nanquantile(row, 0.1) if np.isfinite(row).any() else 0 for row in change])
     alternates = least > APART * beat.spread
     return np.asarray(out | (alternates[:, None] & (change < REPEATED * beat.spread)))
