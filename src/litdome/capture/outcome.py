@@ -10,7 +10,8 @@ from litdome.capture.check import IngestConfig, IngestPlan
 from litdome.capture.light_check import estimate_light
 from litdome.capture.light_compare import compare
 from litdome.capture.light_plan import need_agreement
-from litdome.capture.quality import read_looks, summarise_quality
+from litdome.capture.looks import Looks
+from litdome.capture.quality import summarise_quality
 from litdome.lighting import KIND_CODES
 from litdome.stage import SessionLike, Summary
 
@@ -53,8 +54,7 @@ def ingest_summary(session: SessionLike, plan: IngestPlan, config: IngestConfig)
 def _check_light(session: SessionLike, plan: IngestPlan, config: IngestConfig, warnings: list[str]) -> Summary:
     """Compare all pictures with the schedule, and write down which show two lights, or another one's picture again."""
     schedule = plan.lighting.schedule
-    rows, frames = np.arange(len(plan.cameras)), np.arange(len(schedule.kind))
-    estimate = estimate_light(read_looks(session, rows, frames))
+    estimate = estimate_light(_light_looks(session))
     seen = {warning.removesuffix("; taken as it is") for warning in warnings}
     found: list[str] = []
     need_agreement(schedule, estimate, plan.light_source, 0, config.trust, found)
@@ -67,6 +67,13 @@ def _check_light(session: SessionLike, plan: IngestPlan, config: IngestConfig, w
         session.write_small(f"schedule/{name}", values, ("camera", "frame"), description=description)
     contradiction = compare(schedule, estimate)
     return estimate.summary(contradiction.frames if contradiction else ())
+
+
+def _light_looks(session: SessionLike) -> Looks:
+    """The looks of all pictures, without what the light does not need (NaN): whole arrays read fast."""
+    grid, fingerprint = session.read("looks/grid"), session.read("looks/fingerprint")
+    unread = np.broadcast_to(np.float32(np.nan), fingerprint.shape)
+    return Looks(tuple(session.cameras), grid, unread, unread, unread, unread, fingerprint)
 
 
 def _left_out(plan: IngestPlan, row: int, present: BoolArray) -> list[str]:
