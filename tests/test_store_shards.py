@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,20 @@ def test_a_killed_writer_leaves_no_shard_and_its_rest_is_swept(session: Session)
         assert np.array_equal(found[0], values[0]), peer
     put(session, values, {0: [0, 1]})
     assert [path.name for path in folder.iterdir()] == ["0"]
+
+
+def test_two_writers_of_one_shard_do_not_sweep_each_other(session: Session) -> None:
+    """A worker that was given up may still be writing what another one was given."""
+    session.create("twice", (2, 8, 8), np.uint8, ("n", "y", "x"), shard=2)
+    values = np.arange(128, dtype=np.uint8).reshape(2, 8, 8)
+
+    def write(_: int) -> None:
+        session.write("twice", 0, values)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(80)))
+    assert np.array_equal(session.read("twice"), values)
+    assert not list(Path(session.url, "twice").rglob("*.partial"))
 
 
 def test_damage_is_named_and_never_read(session: Session) -> None:

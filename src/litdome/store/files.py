@@ -150,12 +150,9 @@ def _beside(target: Path, needed: int) -> Iterator[RawIOBase]:
     with refusals(str(target), needed):
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(target)
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-        stream = temporary.open("xb", buffering=0)
+        temporary, stream = _open_locked(target)
     try:
         with stream:
-            with contextlib.suppress(OSError):  # a file system without locks keeps what killed writers leave
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield stream
             with refusals(str(target), needed):
                 os.fsync(stream.fileno())
@@ -165,6 +162,18 @@ def _beside(target: Path, needed: int) -> Iterator[RawIOBase]:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def _open_locked(target: Path) -> tuple[Path, RawIOBase]:
+    """A new file beside ``target``, locked so that no other writer takes it for what a killed one left."""
+    while True:
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+        stream = temporary.open("xb", buffering=0)
+        with contextlib.suppress(OSError):  # a file system without locks keeps what killed writers leave
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, stream
+        stream.close()  # another writer was faster than the lock
 
 
 def _remove_stale(target: Path) -> None:
