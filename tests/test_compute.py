@@ -198,3 +198,17 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
         open_executor(scheduler="tcp://127.0.0.1:9"),
     ):
         pass
+
+
+@pytest.mark.parametrize("address", ["nowhere", "head-node:8786", "http://head-node:8786", "tcp://head-node:port"])
+def test_what_is_no_address_of_a_scheduler_is_wrong_usage(address: str) -> None:
+    with pytest.raises(UsageError, match=f"--scheduler {address}") as refused, open_executor(scheduler=address):
+        pass
+    assert refused.value.hint == "--scheduler tcp://HOST:8786"
+
+
+def test_worker_processes_add_nothing_to_what_a_command_says() -> None:
+    command = "from litdome.compute import open_executor\nimport logging\nlogging.basicConfig(level=logging.WARNING)\n"
+    command += "if __name__ == '__main__':\n with open_executor(2) as pool: pool.run(abs, range(3), on_done=print)"
+    said = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert sorted(said.stdout.split()) == ["0", "1", "2"] and not said.stderr

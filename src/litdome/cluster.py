@@ -18,9 +18,10 @@ from typing import Any
 
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin
+from distributed.comm.addressing import get_address_host_port
 
 from litdome.compute import Work
-from litdome.errors import ClusterError
+from litdome.errors import ClusterError, UsageError
 from litdome.progress import ShouldStop, never
 
 log = logging.getLogger(__name__)
@@ -244,6 +245,7 @@ def dask_setup(worker: Any) -> None:
 @contextmanager
 def local_cluster(workers: int) -> Iterator[Cluster]:
     """``workers`` processes of this machine with one thread each, gone when the block is left."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # dask sets it to INFO; what is lost is ours to tell
     with (
         tempfile.TemporaryDirectory(prefix="litdome-") as folder,
         dask.config.set(QUIET),
@@ -252,6 +254,7 @@ def local_cluster(workers: int) -> Iterator[Cluster]:
             threads_per_worker=1,
             memory_limit=0,
             dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # its HTTP server stays, beside those of others
             silence_logs=logging.CRITICAL,
             local_directory=folder,
             preload=["litdome.cluster"],
@@ -266,12 +269,18 @@ def connect(scheduler: str) -> Iterator[Cluster]:
     """The dask cluster at an address such as ``tcp://10.0.0.5:8786``.
 
     Raises:
+        UsageError: That is no address.
         ClusterError: Nobody answers there.
     """
+    logging.getLogger("distributed").setLevel(logging.WARNING)  # dask sets it to INFO
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost scheduler is an error of ours
     try:
+        get_address_host_port(scheduler, strict=True)
+    except ValueError as error:
+        raise UsageError(f"--scheduler {scheduler}: {error}", hint="--scheduler tcp://HOST:8786") from error
+    try:
         client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
+    except (OSError, TimeoutError) as error:
         hint = "start one with: dask scheduler"
         raise ClusterError(f"{scheduler}: no dask scheduler answers: {error}", hint=hint) from error
     try:
