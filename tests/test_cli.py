@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import shlex
+import signal
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 import pytest
 import zarr
 
-from litdome.cli import run
+from litdome import open_session
+from litdome.cli import cli, run
+from litdome.cli.console import interruptible
 from litdome.media.hdr import write_hdr
+from litdome.report.status import session_status
 
 
 def write_recording(folder: Path, *, lights: str = "", lengths: tuple[int, ...] = (6, 6)) -> Path:
@@ -161,3 +167,27 @@ def test_a_dry_run_writes_nothing(recording: Path, capsys: pytest.CaptureFixture
     out = recording.parent / "out.zarr"
     assert run(["-q", "run", str(recording), str(out), "--dry-run"]) == 0
     assert "flow        to do" in capsys.readouterr().out and not out.exists()
+
+
+def test_ctrl_c_says_the_command_as_it_was_typed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    @click.argument("words", nargs=-1)
+    @click.option("--scale")
+    def work(words: tuple[str, ...], scale: str) -> None:
+        with interruptible() as should_stop:
+            signal.raise_signal(signal.SIGINT)
+            assert should_stop()
+
+    monkeypatch.setitem(cli.commands, "work", work)
+    assert run(["-q", "work", "take 2", "take 2.zarr", "--scale", "0.5"]) == 130
+    assert "try: litdome -q work 'take 2' 'take 2.zarr' --scale 0.5" in capsys.readouterr().err
+
+
+def test_what_to_type_next_can_be_typed_where_names_have_spaces(tmp_path: Path) -> None:
+    recording = write_recording(tmp_path / "take 2")
+    out = str(tmp_path / "take 2.zarr")
+    assert run(["-q", "ingest", str(recording), out]) == 0
+    command = session_status(open_session(out)).next_command
+    assert command is not None and shlex.split(command) == ["litdome", "calibrate", out]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -25,7 +26,7 @@ BUG, INTERRUPTED = 70, 130
 @click.pass_context
 def cli(context: click.Context, verbose: bool, quiet: bool, log_file: Path | None) -> None:
     """From light-stage recordings to relightable avatars."""
-    context.obj = {"quiet": quiet}
+    context.obj["quiet"] = quiet
     level = logging.DEBUG if verbose else logging.WARNING
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if log_file is not None:
@@ -47,7 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run the command line; gives the exit code. An error is one line on stderr (and one object with ``--json``)."""
     try:
-        result = cli.main(args=arguments, prog_name="litdome", standalone_mode=False)
+        typed = {"typed": shlex.join(["litdome", *arguments])}
+        result = cli.main(args=arguments, prog_name="litdome", standalone_mode=False, obj=typed)
         return result if isinstance(result, int) else 0
     except LitdomeError as error:
         _say(error.code, error.message, error.hint, arguments)

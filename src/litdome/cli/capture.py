@@ -109,8 +109,7 @@ def ingest(
     given = {"scale": scale, "crop": region, "trust": trust, "skip_cameras": list(skip_cameras) or None}
     tables["ingest"] = {**tables.get("ingest", {}), **{key: value for key, value in given.items() if value is not None}}
     with open_executor(workers, scheduler) as executor:
-        resume = f"litdome ingest {recording} {session}" + (" --follow" if follow else "")
-        _ingest(recording, session, tables, executor, resume, follow=follow)
+        _ingest(recording, session, tables, executor, follow=follow)
     click.echo(session)
 
 
@@ -208,7 +207,7 @@ def run(
         return
     with open_executor(workers, scheduler) as executor:
         if session is not None:
-            _ingest(Path(source), session, tables, executor, f"litdome run {source} {session}")
+            _ingest(Path(source), session, tables, executor)
         _run_stages(target, stages, tables, executor, keep_unset=True)
     if dataset_path is not None:
         from litdome.cli.training import build_and_say
@@ -246,14 +245,12 @@ def _region(crop: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _ingest(
-    recording: Path, url: str, tables: dict[str, Any], executor: Executor, resume: str, *, follow: bool = False
-) -> None:
+def _ingest(recording: Path, url: str, tables: dict[str, Any], executor: Executor, *, follow: bool = False) -> None:
     from litdome.following import follow_recording
     from litdome.pipeline import ingest_recording
 
     read = follow_recording if follow else ingest_recording
-    with progress_bars() as progress, interruptible(resume) as should_stop:
+    with progress_bars() as progress, interruptible() as should_stop:
         record = read(recording, url, tables, executor=executor, progress=progress, should_stop=should_stop)
     if record is not None:
         _say_warnings(record)
@@ -290,7 +287,7 @@ def _run_stages(
     for name in names:
         settled = config_of_last_run(session, stages[name]) if keep_unset and name not in tables else None
         config = settled or config_for(stages[name], tables)
-        with progress_bars() as progress, interruptible(f"litdome {name} {url}") as should_stop:
+        with progress_bars() as progress, interruptible() as should_stop:
             record = run_stage(
                 session,
                 stages[name],

@@ -51,8 +51,11 @@ def progress_bars() -> Iterator[Progress]:
 
 
 @contextmanager
-def interruptible(resume: str) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C once: ``should_stop`` turns true, running work ends and `Stopped` says how to resume; twice: stop now."""
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C once: ``should_stop`` turns true, running work ends and `Stopped` says how to resume; twice: stop now.
+
+    What resumes is the command as it was typed, with every option that the result depends on.
+    """
     asked = False
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -68,7 +71,7 @@ def interruptible(resume: str) -> Iterator[Callable[[], bool]]:
     finally:
         signal.signal(signal.SIGINT, before)
     if asked:
-        raise Stopped("stopped; what is finished is kept", hint=resume)
+        raise Stopped("stopped; what is finished is kept", hint=click.get_current_context().find_root().obj["typed"])
 
 
 def _stop_now() -> None:

@@ -25,8 +25,7 @@ def copy(source: str, target: str) -> None:
     """
     from litdome.store.copy import copy_session
 
-    again = f"litdome session copy {source} {target}"
-    with interruptible(again) as should_stop, progress_bars() as progress:
+    with interruptible() as should_stop, progress_bars() as progress:
         report = copy_session(source, target, progress, should_stop)
     click.echo(f"{target}: {report.copied} files copied and compared, {report.left} were there, {report.size:,} bytes")
 

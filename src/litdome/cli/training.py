@@ -96,8 +96,7 @@ def build_and_say(urls: list[str], output: Path, spec: DatasetSpec, workers: int
     from litdome.datasets.build import build_dataset
 
     sessions = [open_session(url) for url in urls]
-    resume = f"litdome dataset build {' '.join(urls)} -o {output}"
-    with progress_bars() as progress, interruptible(resume) as should_stop:
+    with progress_bars() as progress, interruptible() as should_stop:
         summary = build_dataset(sessions, output, spec, workers=workers, progress=progress, should_stop=should_stop)
     if summary is not None:
         counts = ", ".join(f"{name} {count}" for name, count in summary.splits.items())

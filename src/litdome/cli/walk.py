@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from litdome import open_session
-from litdome.cli.console import Stopped, interruptible, progress_bars
+from litdome.cli.console import interruptible, progress_bars
 from litdome.cli.training import evaluate_run, load_plugin
 from litdome.config import build_config
 from litdome.datasets.build import build_dataset
@@ -68,7 +68,7 @@ def walk_demo(folder: Path, *, cameras: int, pairs: int, steps: int) -> Path:
     walk = Walk(folder)
     if (folder / "demo.json").exists():
         walk.timings = json.loads((folder / "demo.json").read_text())["timings"]
-    with progress_bars() as progress, interruptible(f"litdome demo {folder}") as should_stop:
+    with progress_bars() as progress, interruptible() as should_stop:
         todo: tuple[tuple[str, Callable[[], None]], ...] = (
             ("film", lambda: _film(walk, cameras, pairs, progress)),
             ("process", lambda: _process(walk, progress, should_stop)),
@@ -80,7 +80,7 @@ def walk_demo(folder: Path, *, cameras: int, pairs: int, steps: int) -> Path:
             with walk.timed(what):
                 step()
             if should_stop():
-                raise Stopped("stopped; what is finished is kept", hint=f"litdome demo {folder}")
+                break
     with walk.timed("evaluate"):
         if not (walk.run / "evaluation.json").exists():
             evaluate_run(walk.run, (), EVALUATED, "cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -154,13 +155,13 @@ def _stage_lines(session: Session) -> tuple[StageLine, ...]:
 def _command(session: Session, stage: str) -> str:
     record = session.record(stage)
     imported = record.config.get("import_file") if record is not None else None
-    return f"litdome {stage} {session.url}" + (f" --import {imported}" if imported else "")
+    return shlex.join(["litdome", stage, session.url, *(["--import", imported] if imported else [])])
 
 
 def _ingest_line(session: Session) -> StageLine:
     record, done = session.record("ingest"), session.done("ingest")
     state: State = "missing" if record is None else "done" if record.finished else "partial"
-    command = f"litdome ingest {session.attrs.get('recording', 'RECORDING')} {session.url}"
+    command = shlex.join(["litdome", "ingest", session.attrs.get("recording", "RECORDING"), session.url])
     return StageLine("ingest", state, int(done.sum()), len(done), None if state == "done" else command)
 
 
