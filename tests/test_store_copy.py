@@ -110,6 +110,7 @@ def test_the_commands_say_what_they_found(session: Session, tmp_path: Path, caps
     shown = capsys.readouterr()
     assert f"{LUMA}/c/1/0/0: is missing" in shown.out and "1 files damaged or missing" in shown.err
     assert run(["-q", "session", "copy", session.url, target]) == 2
+    assert f"exists already, without {LUMA}/c/1/0/0" in capsys.readouterr().err
 
 
 def test_a_session_lives_on_s3(session: Session, bucket: str, tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def copy_session(url: str, target: str, progress: Progress = silent, should_stop
             _need_only({}, there, target)
             there = list_files(files, folder)
         _need_only(names, there, target)
+        if is_whole and (lost := sorted(set(names) - set(there))):
+            raise UsageError(f"{target}: exists already, without {lost[0]}", hint=OTHER_NAME)
         parts = [
             _Part(f"{root}/{name}", f"{folder}/{name}", size, there.get(name), is_whole) for name, size in names.items()
         ]
