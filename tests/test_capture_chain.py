@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def by_all_paths(likely: np.ndarray) -> np.ndarray:
     out = np.zeros(likely.shape)
     for path in product(range(3), repeat=len(likely)):
         chance = FIRST[0, path[0]] * LAST[0, path[-1]]
-        chance *= np.prod([STEP[one, other] for one, other in zip(path, path[1:], strict=False)])
+        chance *= np.prod([STEP[one, other] for one, other in pairwise(path)])
         chance *= np.prod([likely[moment, state] for moment, state in enumerate(path)])
         out[np.arange(len(path)), path] += chance
     return out / out.sum(axis=1, keepdims=True)

@@ -144,3 +144,25 @@ def test_the_real_recording_agrees_with_its_schedule(real_walk: Path) -> None:
     swapped = LightingSchedule(np.roll(schedule.kind, 1), np.roll(schedule.hdri, 1), schedule.entries)
     contradiction = compare(swapped, estimate)
     assert contradiction is not None and contradiction.late == 1
+
+
+def test_a_long_take_is_told_as_exactly_as_a_short_one() -> None:
+    frames, lost = 4000, {1: (1300, 3000), 3: (1305, 1306)}
+    lights = interleaved(frames, 2, 0, run=2, lights=200)
+    shown = {row: [n for n in range(frames) if n not in own] for row, own in lost.items()}
+    mixed = {0: {51: 12, 2000: 8, 3990: 14}, 2: {2001: 10}}
+    estimate = estimate_light(film_looks(lights, cameras=4, pictures=shown, mixed=mixed))
+    assert (estimate.kind == schedule_of(lights).kind).all() and estimate.confidence > 0.99
+    told = {row: [at for at, count in estimate.drops[f"c{row:02d}"] for _ in range(count)] for row in range(4)}
+    assert [len(told[row]) for row in range(4)] == [0, 2, 0, 2]
+    for row, own in lost.items():
+        assert np.abs(np.subtract(told[row], own)).max() <= 6
+        true = np.array(shown[row]) - np.arange(len(shown[row]))
+        sure = estimate.sure[row, : len(true)]
+        far = np.abs(np.subtract.outer(np.arange(len(true)), own)).min(axis=1) > 6
+        assert (estimate.shift[row, : len(true)] == true)[sure & far].all() and sure.mean() > 0.95
+    assert not estimate.shift[[0, 2]].any()
+    assert {row: np.flatnonzero(estimate.mixed[row]).tolist() for row in range(4) if estimate.mixed[row].any()} == {
+        row: list(at) for row, at in mixed.items()
+    }
+    assert compare(schedule_of(lights), estimate) is None
