@@ -199,6 +199,23 @@ def test_picture_folders_become_rgb_arrays(tmp_path: Path, suffix: str, dtype: t
     assert float(array[4].astype(np.float64).mean()) / top == pytest.approx(grey(9) / 255, abs=0.003)
 
 
+def test_a_number_that_a_folder_leaves_out_is_a_lost_frame_and_a_broken_picture_is_undecodable(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "a")
+    (folder / "timestamps.csv").unlink()
+    (folder / "cameras/c01.mp4").unlink()
+    pictures = folder / "cameras/c01"
+    pictures.mkdir()
+    for frame in set(range(20)) - {5}:
+        cv2.imwrite(str(pictures / f"{frame:06d}.png"), np.full((32, 48, 3), grey(frame), np.uint8))
+    (pictures / "000009.png").write_bytes(b"")
+    _, record = ingest(folder, tmp_path / "a.zarr", trust="file")
+    counts = {"container": 19, "claimed": None, "decoded": 18, "undecodable": 1}
+    assert record.summary["counts"]["c01"] == counts
+    texts = [text for text in record.warnings if text.startswith("camera c01: ")]
+    assert "camera c01: 1 picture cannot be decoded: rig frame 9" in texts
+    assert "camera c01: 2 rig frames absent: 5, 9" in texts
+
+
 def test_without_a_schedule_the_light_is_found_by_looking(tmp_path: Path) -> None:
     folder = make_take(tmp_path / "a")
     (folder / "lights.csv").unlink()

@@ -79,22 +79,28 @@ def _light_looks(session: SessionLike) -> Looks:
 def _left_out(plan: IngestPlan, row: int, present: BoolArray) -> list[str]:
     """Pictures of a camera that are in its file and not in the session."""
     camera = plan.cameras[row].id
-    frames, index = plan.rig_frames[camera], plan.indexes[camera]
+    frames, index = _frames_in_file(plan, row), plan.indexes[camera]
     lost = _undecodable(plan, row, present)
     outside = int((frames < 0).sum())
     short = 0 if index.claimed is None else index.claimed - len(index)
     counts = (
-        (short, f"pictures fewer in the file than its header promises ({index.claimed}): was the copy cut short?"),
-        (outside, "pictures outside the schedule, without a time, or of a rig frame had already: left out"),
-        (len(lost), f"pictures cannot be decoded: rig frames {_some(lost)}"),
+        (short, f"fewer in the file than its header promises ({index.claimed}): was the copy cut short?"),
+        (outside, "outside the schedule, without a time, or of a rig frame had already: left out"),
+        (len(lost), f"cannot be decoded: {_rig_frames(lost)} {_some(lost)}"),
     )
-    return [f"{count} {what}" for count, what in counts if count > 0]
+    return [f"{count} picture{'' if count == 1 else 's'} {what}" for count, what in counts if count > 0]
+
+
+def _frames_in_file(plan: IngestPlan, row: int) -> npt.NDArray[np.int32]:
+    """Rig frame of each picture that the source holds; numbers that a folder leaves out are none."""
+    camera = plan.cameras[row].id
+    return np.delete(plan.rig_frames[camera], list(plan.indexes[camera].left_out))
 
 
 def _undecodable(plan: IngestPlan, row: int, present: BoolArray) -> npt.NDArray[np.intp]:
     """Rig frames whose picture is in the file and did not come out of the decoder."""
     expected = np.zeros(len(present), bool)
-    frames = plan.rig_frames[plan.cameras[row].id]
+    frames = _frames_in_file(plan, row)
     expected[frames[frames >= 0]] = True
     return np.flatnonzero(expected & ~present)
 
@@ -104,7 +110,7 @@ def _counts(plan: IngestPlan, row: int, present: BoolArray) -> dict[str, int | N
     index = plan.indexes[plan.cameras[row].id]
     undecodable = len(_undecodable(plan, row, present))
     return {
-        "container": len(index),
+        "container": len(index) - len(index.left_out),
         "claimed": index.claimed,
         "decoded": int(present.sum()),
         "undecodable": undecodable,
@@ -114,8 +120,11 @@ def _counts(plan: IngestPlan, row: int, present: BoolArray) -> dict[str, int | N
 def _absence_warnings(camera: str, frames: npt.NDArray[np.intp]) -> list[str]:
     if not len(frames):
         return []
-    noun = "rig frame" if len(frames) == 1 else "rig frames"
-    return [f"camera {camera}: {len(frames)} {noun} absent: {_some(frames)}"]
+    return [f"camera {camera}: {len(frames)} {_rig_frames(frames)} absent: {_some(frames)}"]
+
+
+def _rig_frames(frames: npt.NDArray[np.intp]) -> str:
+    return "rig frame" if len(frames) == 1 else "rig frames"
 
 
 def _some(frames: npt.NDArray[np.intp]) -> str:

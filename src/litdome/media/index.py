@@ -95,6 +95,7 @@ class SourceIndex:
         claimed: Pictures that the container's header promises; None: it promises nothing.
         timecode: SMPTE timecode of picture 0.
         packets: Where to seek; None where there are no times.
+        left_out: Numbers that the names of a folder's pictures leave out, rising.
     """
 
     count: int
@@ -102,6 +103,7 @@ class SourceIndex:
     claimed: int | None = None
     timecode: str | None = None
     packets: PacketTable | None = field(default=None, repr=False)
+    left_out: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return self.count
@@ -131,7 +133,8 @@ def index_source(source: Path) -> SourceIndex:
     """
     if source.is_dir():
         numbers = numbered_pictures(source)
-        return SourceIndex(max(numbers) + 1, timecode=_first_timecode(numbers))
+        left_out = tuple(number for number in range(max(numbers)) if number not in numbers)
+        return SourceIndex(max(numbers) + 1, timecode=_first_timecode(numbers), left_out=left_out)
     with open_video(source) as (container, stream):
         rows = [
             (packet.pts, packet.dts, packet.is_keyframe, packet.is_discard)
