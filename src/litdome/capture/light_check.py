@@ -23,13 +23,14 @@ from litdome.capture.interleave import (
     some_cameras,
 )
 from litdome.capture.light_align import SURE, align_features, find_steps, picture_features
+from litdome.capture.light_match import Alignment
 from litdome.capture.looks import Looks
 from litdome.lighting import KIND_CODES
 
 CONFIDENT = 0.8  # below, pixels contradict nobody
 LONGEST_SHIFT = 8  # frames between cameras that clocks have brought in step already
 DARK_LEVEL, LIT_BLOCKS = 0.03, 3  # of white; so many blocks of any camera are brighter where a light is on
-THREADS = 4
+THREADS = 2  # each takes 60 MB in a take of 40,000 frames
 REPEATED = 0.1  # of the spread of the flat light: noise alone differs more
 BoolArray = npt.NDArray[np.bool_]
 
@@ -102,11 +103,8 @@ def estimate_light(looks: Looks) -> LightEstimate:
     """
     some = some_cameras(len(looks.cameras))
     period = find_period(block_levels(looks.grid[some]))
-    with ThreadPoolExecutor(THREADS) as pool:
-        by_camera = list(pool.map(_measure, looks.grid, repeat(period)))  # levels of all at once fill the memory
-    features, change, bright = (np.stack(values) for values in zip(*by_camera, strict=True))
+    aligned, change, bright = _align(looks, period)
     present = np.isfinite(looks.grid[..., 0, 0])
-    aligned = align_features(features, min(LONGEST_SHIFT, max(looks.frames // 4, 1)))
     sure = (aligned.chance >= SURE) & present
     shift = _held(aligned.shift, sure)
     in_step = _in_step(block_levels(looks.grid[some]), shift[some])
@@ -128,6 +126,14 @@ def estimate_light(looks: Looks) -> LightEstimate:
         mixed=_mixed(looks.grid, shift, confident),
         duplicates=_duplicates(looks.fingerprint, change, confident),
     )
+
+
+def _align(looks: Looks, period: int | None) -> tuple[Alignment, FloatArray, BoolArray]:
+    """(where pictures belong, change since the picture before, whether any light is on) of all cameras."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        by_camera = list(pool.map(_measure, looks.grid, repeat(period)))  # levels of all at once fill the memory
+    features, change, bright = (np.stack(values) for values in zip(*by_camera, strict=True))
+    return align_features(features, min(LONGEST_SHIFT, max(looks.frames // 4, 1))), change, bright
 
 
 def _measure(grid: npt.NDArray[np.float16], period: int | None) -> tuple[FloatArray, FloatArray, BoolArray]:
