@@ -127,3 +127,24 @@ def test_what_is_broken_is_said_once_nothing_changes_any_more(tmp_path: Path) ->
     (folder / "cameras/c01.mp4").write_bytes(b"half a file")
     with pytest.raises(InputError, match="camera c01"):
         follow_recording(folder, str(tmp_path / "a.zarr"), {}, rest_s=REST_S)
+
+
+def test_a_listed_camera_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    from litdome.errors import InputError
+
+    folder = make_take(tmp_path / "take", toml=CAMERAS)
+    last = folder / "cameras/c01.mp4"
+    codes = last.read_bytes()
+    last.unlink()
+    follower = Follower(folder, tmp_path / "a.zarr")
+    assert follower.heard(("ingest", 1, 1))
+    time.sleep(3 * REST_S)  # longer than a file needs to count as whole
+    assert follower.record is None
+    last.write_bytes(codes)
+    record = follower.join()
+    assert record is not None and record.summary["frames_present"] == [20, 20]
+    last.unlink()
+    with pytest.raises(InputError, match="camera c01"):  # in the end, it is missing
+        follow_recording(folder, str(tmp_path / "b.zarr"), {}, rest_s=REST_S, patience_s=2 * REST_S)
+    skipping = {"ingest": {"skip_cameras": ["c01"]}}
+    assert follow_recording(folder, str(tmp_path / "c.zarr"), skipping, rest_s=REST_S) is not None

@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from litdome.capture.check import IngestConfig
 from litdome.capture.ingest import Ingest
 from litdome.capture.recording import Recording, read_recording, session_attrs
 from litdome.capture.tables import read_recording_table
@@ -29,7 +30,7 @@ from litdome.store.lock import hold_session
 from litdome.store.provenance import StageRecord, stage_fingerprint
 from litdome.store.session import Session
 
-REST_S, POLL_S = 5.0, 0.5
+REST_S, PATIENCE_S, POLL_S = 5.0, 60.0, 0.5
 INPUTS = {"recording": "still being written"}
 Seen = Mapping[str, tuple[dict[Path, State], bytes]]  # of each camera: its files, and where its pictures belong
 
@@ -41,6 +42,7 @@ def follow_recording(
     *,
     executor: Executor = ALL_CORES,
     rest_s: float = REST_S,
+    patience_s: float = PATIENCE_S,
     progress: Progress = silent,
     should_stop: ShouldStop = never,
 ) -> StageRecord | None:
@@ -55,6 +57,8 @@ def follow_recording(
         tables: Settings tables; ``ingest`` counts.
         executor: Where units run.
         rest_s: A file that has not changed for so long is whole, s.
+        patience_s: A camera that recording.toml lists and that is not there is waited for while something changed in
+            so long, s.
         progress, should_stop: Callbacks.
 
     Returns:
@@ -64,10 +68,11 @@ def follow_recording(
         LitdomeError: As `ingest_recording`, once nothing changes any more.
     """
     config = build_config(Ingest.Config, Ingest.name, tables)
-    watch = Watch(rest_s)
+    watch, patient = Watch(rest_s), Watch(max(rest_s, patience_s))
     seen: Seen = {}
     while not should_stop():
-        if watch.is_at_rest(folder):
+        is_over = patient.is_at_rest(folder)
+        if watch.is_at_rest(folder) and (is_over or not _lacks_cameras(folder, config)):
             return _finish(folder, url, tables, config, seen, executor, progress, should_stop)
         ready = _ready(folder, watch)
         if ready is not None:
@@ -78,6 +83,17 @@ def follow_recording(
                 seen = _ingest_ready(stage, url, config, seen, executor, progress, should_stop)
         time.sleep(POLL_S)
     return None
+
+
+def _lacks_cameras(folder: Path, config: StageConfig) -> bool:
+    """Whether a camera that is listed, and not to be skipped, has no file yet: cards are changed in between."""
+    try:
+        cameras = read_recording(folder).cameras
+    except LitdomeError:  # raised at the end
+        return False
+    return any(
+        not camera.source.exists() and camera.id not in cast(IngestConfig, config).skip_cameras for camera in cameras
+    )
 
 
 def _ready(folder: Path, watch: Watch) -> tuple[Recording, frozenset[str]] | None:
