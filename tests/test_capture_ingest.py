@@ -169,6 +169,17 @@ def test_short_cameras_are_kept_and_long_ones_reported(tmp_path: Path) -> None:
     assert any("c01: 3 pictures outside the schedule" in warning for warning in record.warnings)
 
 
+def test_a_schedule_that_goes_on_after_all_cameras_is_said_once(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "a")
+    _, whole = ingest(folder, tmp_path / "whole.zarr")
+    assert not any("no camera has a picture" in warning for warning in whole.warnings)
+    with (folder / "lights.csv").open("a") as lights:
+        lights.writelines(f"{frame},flat,\n" for frame in range(FRAMES, FRAMES + 4))
+    _, record = ingest(folder, tmp_path / "a.zarr", trust="file")
+    text = "lights.csv lists 24 frames, no camera has a picture after rig frame 19: the rest is absent"
+    assert text in record.warnings
+
+
 def test_scale_resizes_planes_and_keeps_colours(tmp_path: Path) -> None:
     folder = make_take(tmp_path / "a")
     session, _ = ingest(folder, tmp_path / "a.zarr", scale=0.5)

@@ -29,7 +29,7 @@ def ingest_summary(session: SessionLike, plan: IngestPlan, config: IngestConfig)
     kinds = plan.lighting.schedule.kind
     present: BoolArray = session.read("schedule/present")
     stored = np.isin(kinds, [KIND_CODES[word] for word in STORED_KINDS.values()])
-    warnings = [*plan.warnings]
+    warnings = [*plan.warnings, *_end_warnings(plan)]
     light = _check_light(session, plan, config, warnings)
     for row, camera in enumerate(plan.cameras):
         warnings += [f"camera {camera.id}: {text}" for text in _left_out(plan, row, present[row])]
@@ -74,6 +74,14 @@ def _light_looks(session: SessionLike) -> Looks:
     grid, fingerprint = session.read("looks/grid"), session.read("looks/fingerprint")
     unread = np.broadcast_to(np.float32(np.nan), fingerprint.shape)
     return Looks(tuple(session.cameras), grid, unread, unread, unread, unread, fingerprint)
+
+
+def _end_warnings(plan: IngestPlan) -> list[str]:
+    """Whether the schedule goes on where no camera does any more."""
+    listed, name = len(plan.lighting.schedule.kind), plan.light_source.partition(",")[0]
+    last = max(int(frames.max(initial=-1)) for frames in plan.rig_frames.values())
+    text = f"{name} lists {listed} frames, no camera has a picture after rig frame {last}: the rest is absent"
+    return [text] if last + 1 < listed else []
 
 
 def _left_out(plan: IngestPlan, row: int, present: BoolArray) -> list[str]:
