@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from test_report_losses import write_session
 
-from litdome.report.disk import DiskUse, disk_use, estimate_bytes, size_in_words
+from litdome.report.disk import DiskUse, disk_use, estimate_bytes
 from litdome.report.evidence import Evidence, gather
 from litdome.report.losses import Loss
 from litdome.report.verdict import Finding, judge_take, verdict
+from litdome.store.files import size_in_words
 from litdome.store.session import Session
 
 CAMERAS = ("c00", "c01", "c02", "c03")

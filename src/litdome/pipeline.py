@@ -202,7 +202,7 @@ def ingest_recording(
     with hold_session(url):
         is_new = not session_exists(url)
         if is_new:
-            check_space(url, needed_bytes(plan))
+            check_space(url, needed_bytes(plan, recording))
         session = Session.new(url, attrs) if is_new else _same_session(url, stage, config, inputs, attrs)
         try:
             return run_stage(

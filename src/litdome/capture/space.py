@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
-import fsspec
 import numpy as np
 
 from litdome.capture.blocks import stored_frames
 from litdome.capture.check import IngestPlan, stored_picture
+from litdome.capture.recording import Recording
 from litdome.errors import StoreError
+from litdome.media.hdr import read_hdr
 from litdome.media.images import iter_pictures
 from litdome.media.planes import Codes
+from litdome.store.files import free_bytes, is_local, open_files, size_in_words
 from litdome.store.layout import Compression, compress
 
-SAMPLED = 4  # pictures a camera: flat ones and relit ones
-RESERVE = 0.05  # of the need, for everything that is not pictures
+SAMPLED = 4  # pictures a camera: flat ones and relit ones; HDRIs of a take
+RESERVE = 0.05  # of the need, for everything else
 
 
-def needed_bytes(plan: IngestPlan) -> int:
-    """Bytes that a take will take, from its first pictures as they would be stored."""
-    total = 0
+def needed_bytes(plan: IngestPlan, recording: Recording) -> int:
+    """Bytes that a take will take, from its first pictures and HDRIs as they would be stored."""
+    entries = plan.lighting.schedule.entries
+    maps = [_stored_bytes(read_hdr(recording.hdris[entry.name]), "zstd-1") for entry in entries[:SAMPLED]]
+    total = round(len(entries) * sum(maps) / max(len(maps), 1))
     for camera in (camera for camera in plan.cameras if camera.id in plan.probes):
         probe, size = plan.probes[camera.id], plan.sizes[camera.id]
         pictures = sum(map(len, stored_frames(plan.lighting.schedule).values()))
@@ -38,36 +39,18 @@ def _stored_bytes(plane: Codes | None, compression: Compression) -> int:
     return 0 if plane is None else len(compress(np.ascontiguousarray(plane), compression))
 
 
-def free_bytes(url: str) -> int | None:
-    """Bytes free where ``url`` will lie; None where that has no limit to ask for (object stores)."""
-    files, path = fsspec.core.url_to_fs(url)
-    if "file" not in ((files.protocol,) if isinstance(files.protocol, str) else files.protocol):
-        return None
-    folder = Path(path).absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
-
-
 def check_space(url: str, needed: int) -> None:
-    """Refuse a take that will not fit.
+    """Refuse a take that will not fit; object stores have no limit to ask for.
 
     Raises:
         StoreError: ``needed`` bytes and the reserve are more than what is free.
     """
-    free, wanted = free_bytes(url), round(needed * (1 + RESERVE))
-    if free is not None and wanted > free:
+    files, path = open_files(url)
+    if not is_local(files):
+        return
+    free, wanted = free_bytes(path), round(needed * (1 + RESERVE))
+    if wanted > free:
         raise StoreError(
-            f"{url}: the take needs about {in_words(wanted)}, {in_words(free)} are free",
+            f"{url}: the take needs about {size_in_words(wanted)}, {size_in_words(free)} are free",
             hint="free space, give another place, or ingest with --scale or --crop",
         )
-
-
-def in_words(size: int) -> str:
-    """``1.4 GB``."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"

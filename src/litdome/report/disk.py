@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
+
+from litdome.store.files import free_bytes, is_local, open_files, size_in_words
 
 SAMPLES = 4  # chunks of an array whose size is asked for
 
@@ -29,11 +29,8 @@ class DiskUse:
 
 def disk_use(url: str) -> DiskUse | None:
     """Room that the session at ``url`` takes; None where it is not on a file system of this machine."""
-    files, path = fsspec.core.url_to_fs(url)
-    protocols = (files.protocol,) if isinstance(files.protocol, str) else files.protocol
-    if "file" not in protocols:
-        return None
-    return DiskUse(estimate_bytes(Path(path)), shutil.disk_usage(path).free)
+    files, path = open_files(url)
+    return DiskUse(estimate_bytes(Path(path)), free_bytes(path)) if is_local(files) else None
 
 
 def estimate_bytes(folder: Path) -> int:
@@ -47,15 +44,6 @@ def estimate_bytes(folder: Path) -> int:
     with os.scandir(folder) as entries:
         inner = [Path(entry.path) for entry in entries if entry.is_dir()]
     return about.stat().st_size + sum(map(estimate_bytes, inner))
-
-
-def size_in_words(size: float) -> str:
-    """``1.4 GB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
 
 
 def _array_bytes(folder: Path, node: dict[str, Any]) -> int:

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from litdome.report.disk import size_in_words
 from litdome.report.evidence import Evidence, gather
 from litdome.report.losses import clock_time
+from litdome.store.files import size_in_words
 from litdome.store.session import Session
 
 Severity = Literal["ok", "warn", "bad"]

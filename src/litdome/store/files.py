@@ -46,6 +46,15 @@ def free_bytes(path: str | Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def size_in_words(size: float) -> str:
+    """``1.4 GB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
 @contextmanager
 def refusals(where: str, needed: int = 0) -> Iterator[None]:
     """Turn what the system says inside into a `StoreError` that names ``where``.
