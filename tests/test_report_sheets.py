@@ -16,7 +16,6 @@ from litdome.report.sheets import (
     MASK,
     OUTLINE,
     RELIT,
-    contact_sheet,
     jpeg_uri,
     light_tiles,
     outline_mask,
@@ -72,13 +71,6 @@ def test_tiles_show_what_is_there_at_each_step(session: Session) -> None:
 
 def test_a_picture_that_was_not_recorded_has_no_tile(session: Session) -> None:
     assert set(pair_tiles(session, "c01", 1, 24)) == {FLAT}
-
-
-def test_contact_sheet_is_grey_where_there_is_no_picture(session: Session) -> None:
-    sheet = contact_sheet(session, 1, CAMERAS, width=24)
-    assert sheet.shape == (2 * 32 + 4, 4 * 24 + 3 * 4, 3)
-    assert tuple(sheet[5, 5]) == (200, 190, 180) and tuple(sheet[5, 33]) == (150, 90, 40)
-    assert tuple(sheet[36 + 5, 33]) == (200, 200, 200)  # c01 did not record it
 
 
 def test_lights_are_tone_mapped_as_the_relighter_gets_them(session: Session) -> None:

@@ -116,14 +116,6 @@ class SourceIndex:
         """
         return None if self.times_ns is None else _even_slots(self.times_ns)
 
-    @property
-    def seek_points(self) -> Int64Array:
-        """Pictures at which decoding can begin without a detour, rising; cheap blocks begin here."""
-        if self.packets is None:
-            return np.zeros(1, np.int64)
-        pictures = self.packets.picture[self.packets.is_key]
-        return np.unique(np.append(pictures[pictures >= 0], 0))
-
 
 def index_source(source: Path) -> SourceIndex:
     """Index a video file by its packets, or a folder by its names; nothing is decoded.

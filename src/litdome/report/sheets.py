@@ -171,25 +171,6 @@ def tile_grid(tiles: Sequence[UInt8Array], columns: int, gap_px: int = 4) -> UIn
     return sheet
 
 
-def contact_sheet(session: Session, pair: int, cameras: Sequence[str], width: int = 240) -> UInt8Array:
-    """A pair as one picture: a row per camera, its flat, relit, outlined and compensated pictures side by side.
-
-    Pictures that are not there are grey.
-    """
-    names = (FLAT, RELIT, MASK, COMPENSATED)
-    found = [pair_tiles(session, camera, pair, width) for camera in cameras]
-    height = max((tile.shape[0] for tiles in found for tile in tiles.values()), default=width)
-    cells = [_fit(tiles.get(name), height, width) for tiles in found for name in names]
-    return tile_grid(cells, len(names))
-
-
-def _fit(tile: UInt8Array | None, height: int, width: int) -> UInt8Array:
-    cell = np.full((height, width, 3), 200, np.uint8)
-    if tile is not None:
-        cell[: tile.shape[0], : tile.shape[1]] = tile
-    return cell
-
-
 def video_frames(path: Path, count: int, width: int) -> list[UInt8Array]:
     """Evenly spaced pictures of a video, reduced to ``width`` px; at most ``count``.
 
