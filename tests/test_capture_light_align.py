@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stage_looks import FLAT, film_looks, interleaved
 
 from litdome.capture.interleave import block_levels
-from litdome.capture.light_align import align_by_light, align_cameras, find_steps
+from litdome.capture.light_align import SURE, align_by_light, align_cameras, find_steps
 from litdome.capture.looks import Looks
 
 MOST_UNTOLD = 0.3  # of a camera's pictures
@@ -64,7 +64,7 @@ def test_two_of_three_cameras_may_lose_pictures(first: set[int], second: set[int
 def test_of_two_cameras_the_one_that_is_ahead_lost_a_picture(loser: int) -> None:
     looks = film_looks(interleaved(100, 2, 0), cameras=2, pictures={loser: without(100, 50)})
     aligned = align_cameras(block_levels(looks.grid), 8)
-    steps = [find_steps(aligned, row) for row in range(2)]
+    steps = [find_steps(aligned.shift[row], aligned.chance[row] >= SURE) for row in range(2)]
     assert [sum(count for _, count in found) for found in steps] == [int(row == loser) for row in range(2)]
     assert abs(steps[loser][0][0] - 50) <= NEAR_A_LOSS
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from stage_looks import DARK, FLAT, film_looks, interleaved
 
-from litdome.capture.light_check import estimate_light
+from litdome.capture.light_check import estimate_light, without_excursions
 from litdome.capture.light_compare import compare, lighting_by_pixels
 from litdome.capture.looks import Looks, empty_looks, measure_picture
 from litdome.capture.recording import read_recording
@@ -166,3 +166,10 @@ def test_a_long_take_is_told_as_exactly_as_a_short_one() -> None:
         row: list(at) for row, at in mixed.items()
     }
     assert compare(schedule_of(lights), estimate) is None
+
+
+def test_what_comes_back_was_not_lost() -> None:
+    shift = np.array([0, 0, 2, 2, 0, 0, 1, 1, 3, 1, 1, 0, 1], np.int32)
+    assert without_excursions(shift).tolist() == [0] * 6 + [1] * 7
+    for steady in ([3, 3, 3], [0, 1, 2, 2], [0, 0, -1], [1, 1, 0, 0]):
+        assert without_excursions(np.array(steady, np.int32)).tolist() == steady

@@ -75,11 +75,16 @@ def align_by_light(looks: Mapping[str, Looks]) -> dict[str, npt.NDArray[np.int64
     return {id: row[: looks[id].frames] for id, row in zip(looks, frames, strict=True)}
 
 
-def find_steps(alignment: Alignment, camera: int) -> tuple[tuple[int, int], ...]:
-    """(picture, count) where a camera lost pictures: from this one on, count more than before (below 0: repeated)."""
-    sure = np.flatnonzero(alignment.chance[camera] >= SURE)
-    steps = np.diff(alignment.shift[camera, sure])
-    return tuple((int(sure[n + 1]), int(steps[n])) for n in np.flatnonzero(steps))
+def find_steps(shift: npt.NDArray[np.int32], sure: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
+    """(picture, count) where a camera lost pictures: from this one on, count more than before (below 0: repeated).
+
+    Args:
+        shift: Of one camera, shape (picture,).
+        sure: Which of them are told by the light.
+    """
+    told = np.flatnonzero(sure)
+    steps = np.diff(shift[told])
+    return tuple((int(told[n + 1]), int(steps[n])) for n in np.flatnonzero(steps))
 
 
 def picture_features(levels: npt.NDArray[np.float32], period: int | None) -> npt.NDArray[np.float32]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -105,11 +105,13 @@ def estimate_light(looks: Looks) -> LightEstimate:
     period = find_period(block_levels(looks.grid[some]))
     aligned, change, bright = _align(looks, period)
     present = np.isfinite(looks.grid[..., 0, 0])
-    sure = (aligned.chance >= SURE) & present
-    shift = _held(aligned.shift, sure)
+    told = (aligned.chance >= SURE) & present
+    held = _held(aligned.shift, told)
+    shift = np.stack([without_excursions(row) for row in held])
+    sure = told & (shift == held)
     in_step = _in_step(block_levels(looks.grid[some]), shift[some])
     beat = find_interleave(in_step)
-    drops = {id: find_steps(aligned, row) for row, id in enumerate(looks.cameras)}
+    drops = {id: find_steps(row, known) for id, row, known in zip(looks.cameras, shift, sure, strict=True)}
     if beat is not None and len(looks.cameras) == 1:
         drops[looks.cameras[0]] = beat.jumps
     confident = beat if beat is not None and beat.confidence >= CONFIDENT else None
@@ -152,6 +154,21 @@ def _held(shift: npt.NDArray[np.int32], sure: BoolArray) -> npt.NDArray[np.int32
     held = np.take_along_axis(shift, np.where(last < 0, first, last), axis=1)
     held[~sure.any(axis=1)] = 0
     return held
+
+
+def without_excursions(shift: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Shifts of a camera, shape (frame,), less what leaves a value and comes back to it.
+
+    Lost pictures do not come back: under light that is held for long, the light only seems to say so.
+    """
+    edges = [0, *(np.flatnonzero(np.diff(shift)) + 1).tolist(), len(shift)]
+    runs = [(int(shift[start]), stop - start) for start, stop in pairwise(edges) if stop > start]  # value, length
+    while True:
+        back = [n for n in range(1, len(runs) - 1) if runs[n - 1][0] == runs[n + 1][0]]
+        if not back:
+            return np.repeat(np.array([value for value, _ in runs], np.int32), [length for _, length in runs])
+        n = min(back, key=lambda n: runs[n][1])
+        runs[n - 1 : n + 2] = [(runs[n - 1][0], sum(length for _, length in runs[n - 1 : n + 2]))]
 
 
 def _in_step(values: npt.NDArray[Any], shift: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
