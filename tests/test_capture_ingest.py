@@ -337,6 +337,8 @@ def test_the_estimate_of_the_room_is_near_what_is_taken(tmp_path: Path) -> None:
     folder = make_long_take(tmp_path / "a")
     stage = Ingest(read_recording(folder))
     expected = needed_bytes(stage.plan(IngestConfig()), stage.recording)
+    half = Ingest(stage.recording, frozenset({"c01"}))
+    assert needed_bytes(half.plan(IngestConfig()), half.recording) == pytest.approx(expected, rel=0.05)
     ingest(folder, tmp_path / "a.zarr")
     stored = [*(tmp_path / "a.zarr/cameras").rglob("c/**/*"), *(tmp_path / "a.zarr/hdris").rglob("c/**/*")]
     taken = sum(path.stat().st_size for path in stored if path.is_file())

@@ -148,3 +148,14 @@ def test_a_listed_camera_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> 
         follow_recording(folder, str(tmp_path / "b.zarr"), {}, rest_s=REST_S, patience_s=2 * REST_S)
     skipping = {"ingest": {"skip_cameras": ["c01"]}}
     assert follow_recording(folder, str(tmp_path / "c.zarr"), skipping, rest_s=REST_S) is not None
+
+
+def test_room_is_asked_for_before_the_first_camera_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from litdome.errors import StoreError
+
+    folder = make_take(tmp_path / "take", toml=CAMERAS)
+    (folder / "cameras/c01.mp4").unlink()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, 1000))
+    with pytest.raises(StoreError, match="1 kB are free"):
+        follow_recording(folder, str(tmp_path / "a.zarr"), {}, rest_s=REST_S)
+    assert not (tmp_path / "a.zarr").exists()

@@ -11,6 +11,7 @@ from typing import Any, cast
 from litdome.capture.check import IngestConfig
 from litdome.capture.ingest import Ingest
 from litdome.capture.recording import Recording, read_recording, session_attrs
+from litdome.capture.space import check_space, needed_bytes
 from litdome.capture.tables import read_recording_table
 from litdome.capture.watch import State, Watch, file_states
 from litdome.compute import ALL_CORES, Executor
@@ -127,6 +128,7 @@ def _ingest_ready(
         return seen
     with hold_session(url):
         if not session_exists(url):
+            check_space(url, needed_bytes(stage.plan(config), stage.recording))
             Session.new(url, session_attrs(stage.recording))
         session = Session.open(url, writable=True)
         record = session.record(stage.name)

@@ -19,10 +19,13 @@ RESERVE = 0.05  # of the need, for everything else
 
 
 def needed_bytes(plan: IngestPlan, recording: Recording) -> int:
-    """Bytes that a take will take, from its first pictures and HDRIs as they would be stored."""
+    """Bytes that a take will take, from its first pictures and HDRIs as they would be stored.
+
+    Cameras whose files are still being written count as the others.
+    """
     entries = plan.lighting.schedule.entries
     maps = [_stored_bytes(read_hdr(recording.hdris[entry.name]), "zstd-1") for entry in entries[:SAMPLED]]
-    total = round(len(entries) * sum(maps) / max(len(maps), 1))
+    held, total = round(len(entries) * sum(maps) / max(len(maps), 1)), 0
     for camera in (camera for camera in plan.cameras if camera.id in plan.probes):
         probe, size = plan.probes[camera.id], plan.sizes[camera.id]
         pictures = sum(map(len, stored_frames(plan.lighting.schedule).values()))
@@ -32,7 +35,7 @@ def needed_bytes(plan: IngestPlan, recording: Recording) -> int:
             for codes in [stored_picture(codes, plan.crop, size, probe.subsampling)]
         ]
         total += round(pictures * sum(sampled) / max(len(sampled), 1))
-    return total
+    return held + round(total * len(plan.cameras) / max(len(plan.probes), 1))
 
 
 def _stored_bytes(plane: Codes | None, compression: Compression) -> int:
