@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -191,3 +192,18 @@ def test_what_to_type_next_can_be_typed_where_names_have_spaces(tmp_path: Path) 
     assert run(["-q", "ingest", str(recording), out]) == 0
     command = session_status(open_session(out)).next_command
     assert command is not None and shlex.split(command) == ["litdome", "calibrate", out]
+
+
+def test_what_status_says_to_type_goes_on_with_the_settings_of_the_ingest(tmp_path: Path) -> None:
+    recording, out = write_recording(tmp_path / "take 2"), str(tmp_path / "out.zarr")
+    wanted = ["--skip-camera", "c01", "--crop", "0,0,16,16", "--set", "ingest.compression=lz4-1"]
+    assert run(["-q", "ingest", str(recording), out, *wanted]) == 0
+    session = open_session(out, writable=True)
+    record = session.record("ingest")
+    assert record is not None
+    session.write_record(replace(record, finished=""))
+    command = session_status(open_session(out)).next_command
+    assert command is not None
+    assert run(["-q", "ingest", str(recording), out]) == 2  # without them it would be another ingest
+    assert run(["-q", *shlex.split(command)[1:]]) == 0
+    assert open_session(out).record("ingest").finished

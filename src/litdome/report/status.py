@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.lighting import KIND_CODES
-from litdome.pipeline import ORDER, State, processing_stages, stage_status
+from litdome.pipeline import ORDER, State, config_models, processing_stages, stage_status
 from litdome.report.evidence import Evidence, gather
 from litdome.report.losses import Loss, clock_time
 from litdome.report.verdict import Verdict, judge_take
@@ -161,8 +162,17 @@ def _command(session: Session, stage: str) -> str:
 def _ingest_line(session: Session) -> StageLine:
     record, done = session.record("ingest"), session.done("ingest")
     state: State = "missing" if record is None else "done" if record.finished else "partial"
-    command = shlex.join(["litdome", "ingest", session.attrs.get("recording", "RECORDING"), session.url])
+    settings = _settings_to_type("ingest", record.config) if record is not None and state == "partial" else []
+    command = shlex.join(["litdome", "ingest", session.attrs.get("recording", "RECORDING"), session.url, *settings])
     return StageLine("ingest", state, int(done.sum()), len(done), None if state == "done" else command)
+
+
+def _settings_to_type(stage: str, config: Mapping[str, Any]) -> list[str]:
+    """``--set`` for each setting that is not the default: an unfinished ingest goes on only with its own settings."""
+    usual = config_models()[stage]().recorded()
+    other = {key: value for key, value in config.items() if value is not None and value != usual.get(key)}
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in other.items()}
+    return [word for key, text in texts.items() for word in ("--set", f"{stage}.{key}={text}")]
 
 
 def _headline(session: Session) -> str:
