@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from litdome.compute import Threads
-from litdome.errors import InputError
+from litdome.errors import ConfigError, InputError
 from litdome.media.planes import rgb_from_planes
 from litdome.pipeline import ingest_recording
 from litdome.report.verdict import verdict
@@ -128,6 +128,19 @@ def test_a_clock_that_runs_off_is_named_and_offsets_can_be_trusted(store: Store,
     assert "--trust offset" in str(caught.value.hint)
     session, _ = ingest(truth, trust="offset")
     need_true_pictures(session, truth, alternating)
+
+
+def test_a_clock_and_a_schedule_that_are_both_wrong_can_both_be_decided(store: Store, alternating: Filmed) -> None:
+    truth = store("clock-skew", "swap-phase")
+    with pytest.raises(InputError, match="camera c01: its clock"):
+        ingest(truth, trust="pixels")
+    with pytest.raises(InputError, match=r"lights\.csv is 1 frame early"):
+        ingest(truth, trust="offset")
+    session, record = ingest(truth, trust=["offset", "pixels"])
+    need_true_pictures(session, truth, alternating)
+    assert record.config["trust"] == ["offset", "pixels"]
+    with pytest.raises(ConfigError, match="one of each"):
+        ingest(truth, trust=["file", "pixels"])
 
 
 def test_a_late_camera_without_time_stamps_stands_where_its_offset_says(store: Store, alternating: Filmed) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from litdome.capture.blocks import block_length, stored_frames
 from litdome.capture.clock import RigClock, Trust, make_clock, read_timestamps, times_from_container
@@ -31,6 +31,7 @@ from litdome.store.layout import Compression
 from litdome.store.schema import SHARD_FRAMES
 
 FPS_TOLERANCE = 0.01
+CLOCK_TRUST, LIGHT_TRUST = ("timestamps", "offset"), ("file", "pixels")
 
 
 class IngestConfig(StageConfig):
@@ -39,13 +40,36 @@ class IngestConfig(StageConfig):
     scale: float = Field(1.0, gt=0, le=1, description="stored size / recorded size, after the crop")
     crop: Region | None = Field(None, description="x0, y0, x1, y1 of the recorded pictures to store, px, half-open")
     compression: Compression = Field("zstd-1", description="of the stored pictures")
-    trust: Trust | None = Field(None, description="what wins where file and pixels, or times and offsets, disagree")
+    trust: tuple[Trust, ...] = Field((), description="what wins: file or pixels, and timestamps or offset")
     skip_cameras: tuple[str, ...] = Field((), description="cameras to leave out")
     block_frames: int = Field(1024, ge=16, description="rig frames in a unit of work, at least")
 
+    @field_validator("trust", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: object) -> object:
+        return () if value is None else (value,) if isinstance(value, str) else value
+
+    @field_validator("trust")
+    @classmethod
+    def _one_of_each(cls, value: tuple[Trust, ...]) -> tuple[Trust, ...]:
+        if any(set(pair) <= set(value) for pair in (CLOCK_TRUST, LIGHT_TRUST)):
+            raise ValueError("takes file or pixels, and timestamps or offset, one of each")
+        return value
+
+    @property
+    def clock_trust(self) -> Trust | None:
+        """What wins where times and offsets disagree."""
+        return next((word for word in self.trust if word in CLOCK_TRUST), None)
+
+    @property
+    def light_trust(self) -> Trust | None:
+        """What wins where the schedule and the pixels disagree."""
+        return next((word for word in self.trust if word in LIGHT_TRUST), None)
+
     def recorded(self) -> dict[str, Any]:
         """As usual; who trusts the file gets the arrays of one whose file is right."""
-        return {**super().recorded(), "trust": None if self.trust == "file" else self.trust}
+        deciding = sorted(set(self.trust) - {"file"})
+        return {**super().recorded(), "trust": deciding if len(deciding) > 1 else next(iter(deciding), None)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +136,7 @@ def check_recording(recording: Recording, config: IngestConfig, waiting: frozens
     if recording.schedule is not None:
         lighting = read_lighting(recording.schedule, recording.hdris)
         _check_hdris(recording, lighting.schedule, warnings)
-        light = light_by_schedule(lighting, recording.schedule.name, sources, clock, config.trust)
+        light = light_by_schedule(lighting, recording.schedule.name, sources, clock, config.light_trust)
     else:
         light = light_by_pixels(sources, clock)
     schedule, frames = light.lighting.schedule, len(light.lighting.pattern)
@@ -207,7 +231,7 @@ def _clock(
         times = times_from_container(indexes, fps, offsets)
         if times:
             warnings.append("no timestamps.csv: the times of the video files are used")
-    return make_clock(cameras, fps, times, config.trust)
+    return make_clock(cameras, fps, times, config.clock_trust)
 
 
 def stored_picture(codes: PictureCodes, crop: Region | None, size: tuple[int, int], subsampling: str) -> PictureCodes:

@@ -57,7 +57,7 @@ def _check_light(session: SessionLike, plan: IngestPlan, config: IngestConfig, w
     estimate = estimate_light(_light_looks(session))
     seen = {warning.removesuffix("; taken as it is") for warning in warnings}
     found: list[str] = []
-    need_agreement(schedule, estimate, plan.light_source, 0, config.trust, found)
+    need_agreement(schedule, estimate, plan.light_source, 0, config.light_trust, found)
     warnings += [text for text in found if text.removesuffix("; taken as it is") not in seen]
     flags = (
         ("mixed", estimate.mixed, "lit by two lights"),

@@ -80,8 +80,9 @@ def synth(
 @click.option("--crop", metavar="X0,Y0,X1,Y1", help="Store this part of the recorded pictures, px, half-open.")
 @click.option(
     "--trust",
+    multiple=True,
     type=click.Choice(["timestamps", "offset", "file", "pixels"]),
-    help="Which to believe where they contradict: times or offsets, the lighting file or the pixels.",
+    help="Which to believe where they contradict: times or offsets, the lighting file or the pixels; one of each.",
 )
 @click.option("--skip-camera", "skip_cameras", multiple=True, metavar="ID", help="Go on without a camera.")
 @click.option("--follow", is_flag=True, help="The recording is still being written: take cameras as they come.")
@@ -92,7 +93,7 @@ def ingest(
     session: str,
     scale: float | None,
     crop: str | None,
-    trust: str | None,
+    trust: tuple[str, ...],
     skip_cameras: tuple[str, ...],
     follow: bool,
     workers: int | None,
@@ -106,7 +107,7 @@ def ingest(
     """
     tables = read_tables(session, config_file, assignments)
     region = None if crop is None else _region(crop)
-    given = {"scale": scale, "crop": region, "trust": trust, "skip_cameras": list(skip_cameras) or None}
+    given = {"scale": scale, "crop": region, "trust": list(trust) or None, "skip_cameras": list(skip_cameras) or None}
     tables["ingest"] = {**tables.get("ingest", {}), **{key: value for key, value in given.items() if value is not None}}
     with open_executor(workers, scheduler) as executor:
         _ingest(recording, session, tables, executor, follow=follow)
