@@ -220,7 +220,7 @@ def test_a_number_that_a_folder_leaves_out_is_a_lost_frame_and_a_broken_picture_
         cv2.imwrite(str(pictures / f"{frame:06d}.png"), np.full((32, 48, 3), grey(frame), np.uint8))
     (pictures / "000009.png").write_bytes(b"")
     _, record = ingest(folder, tmp_path / "a.zarr", trust="file")
-    counts = {"container": 19, "claimed": None, "decoded": 18, "undecodable": 1}
+    counts = {"container": 19, "claimed": None, "decoded": 18, "undecodable": 1, "left_out": 0}
     assert record.summary["counts"]["c01"] == counts
     texts = [text for text in record.warnings if text.startswith("camera c01: ")]
     assert "camera c01: 1 picture cannot be decoded: rig frame 9" in texts
@@ -285,7 +285,13 @@ def test_small_blocks_make_the_arrays_of_one_block(tmp_path: Path) -> None:
     paths = [f"cameras/{c}/{k}/{p}" for c in ("c00", "c01") for k in ("flat", "relit") for p in ("luma", "chroma")]
     for path in (*paths, "schedule/present", "looks/grid", "looks/fingerprint", "looks/sharpness"):
         np.testing.assert_array_equal(whole.read(path), parts.read(path), err_msg=path)
-    assert record.summary["counts"]["c00"] == {"container": 100, "claimed": 100, "decoded": 100, "undecodable": 0}
+    assert record.summary["counts"]["c00"] == {
+        "container": 100,
+        "claimed": 100,
+        "decoded": 100,
+        "undecodable": 0,
+        "left_out": 0,
+    }
 
 
 def make_long_take(folder: Path) -> Path:
@@ -356,7 +362,7 @@ def test_undecodable_pictures_are_counted_and_shift_nothing(tmp_path: Path) -> N
     broken, record = ingest(folder, tmp_path / "broken.zarr")
     lost = np.flatnonzero(~broken.read("schedule/present")[0])
     assert 0 < len(lost) < 60
-    kept = {"decoded": 100 - len(lost), "undecodable": len(lost)}
+    kept = {"decoded": 100 - len(lost), "undecodable": len(lost), "left_out": 0}
     assert record.summary["counts"]["c00"] == {"container": 100, "claimed": 100, **kept}
     assert any(f"c00: {len(lost)} pictures cannot be decoded: rig frames {lost[0]}" in text for text in record.warnings)
     for kind in ("flat", "relit"):

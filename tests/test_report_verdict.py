@@ -236,3 +236,24 @@ def test_room_is_estimated_from_few_chunks(tmp_path: Path) -> None:
 )
 def test_sizes_are_told_in_words(size: float, words: str) -> None:
     assert size_in_words(size) == words
+
+
+def test_frames_of_the_schedule_that_nobody_filmed_are_one_finding() -> None:
+    lost = np.zeros((4, FRAMES), bool)
+    lost[:, 2700:] = True
+    lost[1, 2690:] = True
+    losses = tuple(Loss(id, 2690 if id == "c01" else 2700, FRAMES, 0, ((1350, 1500),)) for id in CAMERAS)
+    found = judge_take(replace(good_take(), lost=lost, losses=losses))
+    said = [finding.text for finding in found.troubles if finding.topic == "drops"]
+    assert said[0] == "300 frames of the schedule, from 00:01:48.000 on, were not filmed"
+    assert found.word == "bad" and len(said) == 2 and said[1].startswith("c01 lost")
+
+
+def test_pictures_without_a_place_in_the_schedule_are_no_good_take() -> None:
+    evidence = good_take()
+    counts = {id: {**found, "left_out": 700 if id == "c02" else 5} for id, found in evidence.summary["counts"].items()}
+    found = judge_take(replace(evidence, summary={**evidence.summary, "counts": counts}))
+    (trouble,) = found.troubles
+    assert trouble.severity == "bad" and trouble.text == (
+        "c02: 700 of 3,000 pictures have no place in the schedule, 3 other cameras have some, too"
+    )

@@ -114,7 +114,7 @@ def _undecodable(plan: IngestPlan, row: int, present: BoolArray) -> npt.NDArray[
 
 
 def _counts(plan: IngestPlan, row: int, present: BoolArray) -> dict[str, int | None]:
-    """Pictures that the container holds, that its header promises, decoded into the session, undecodable."""
+    """Pictures that the container holds, that its header promises, that were stored, undecodable, without a place."""
     index = plan.indexes[plan.cameras[row].id]
     undecodable = len(_undecodable(plan, row, present))
     return {
@@ -122,6 +122,7 @@ def _counts(plan: IngestPlan, row: int, present: BoolArray) -> dict[str, int | N
         "claimed": index.claimed,
         "decoded": int(present.sum()),
         "undecodable": undecodable,
+        "left_out": int((_frames_in_file(plan, row) < 0).sum()),
     }
 
 

@@ -101,8 +101,14 @@ def _ingest(evidence: Evidence) -> Iterator[Line]:
 
 
 def _drops(evidence: Evidence) -> Iterator[Line]:
+    end = _filmed_until(evidence)
+    if end < len(evidence.time_ns):
+        unfilmed = (
+            f"{len(evidence.time_ns) - end:,} frames of the schedule, from {evidence.time(end)} on, were not filmed"
+        )
+        yield "bad" if len(evidence.time_ns) - end > BAD_LOSS * len(evidence.time_ns) else "warn", unfilmed
     for id in evidence.cameras:
-        losses = [loss for loss in evidence.losses if loss.camera == id]
+        losses = [loss for loss in evidence.losses if loss.camera == id and loss.start < end]
         frames = sum(loss.stop - loss.start for loss in losses)
         absent = len({pair for loss in losses for start, stop in loss.pairs for pair in range(start, stop)})
         severity: Severity = "bad" if absent > max(BAD_LOSS * evidence.pairs, FEW_PAIRS) else "warn"
@@ -114,6 +120,14 @@ def _drops(evidence: Evidence) -> Iterator[Line]:
             yield severity, f"{lost}; {absent:,} pairs absent", id
         else:
             yield from ((severity, str(loss), id) for loss in losses)
+
+
+def _filmed_until(evidence: Evidence) -> int:
+    """The rig frame from which on all cameras have lost everything; the end of the take if there is none."""
+    by_all = np.asarray(evidence.lost.all(axis=0)) if len(evidence.lost) else np.zeros(0, bool)
+    if not by_all.size or not by_all[-1] or by_all.all():
+        return len(evidence.time_ns)
+    return int(np.flatnonzero(~by_all)[-1]) + 1
 
 
 def _sync(evidence: Evidence) -> Iterator[Line]:
@@ -215,6 +229,7 @@ def _lights(evidence: Evidence) -> Iterator[Line]:
 
 
 def _files(evidence: Evidence) -> Iterator[Line]:
+    yield from _unplaced(evidence)
     for id, counts in evidence.summary["counts"].items():
         held, lost, claimed = counts.get("container"), counts.get("undecodable", 0), counts.get("claimed")
         if lost:
@@ -222,6 +237,18 @@ def _files(evidence: Evidence) -> Iterator[Line]:
             yield severity, f"{id}: {lost:,} of {held:,} pictures could not be decoded", id
         if claimed is not None and claimed > held:
             yield "bad", f"{id}: its file promises {claimed:,} pictures and holds {held:,}", id
+
+
+def _unplaced(evidence: Evidence) -> Iterator[Line]:
+    """Pictures that were filmed and left, because the schedule ends before them or no time places them."""
+    counts = evidence.summary["counts"]
+    unplaced = {id: found.get("left_out", 0) for id, found in counts.items() if found.get("left_out")}
+    if unplaced:
+        worst = max(unplaced, key=lambda id: unplaced[id])
+        others = f", {len(unplaced) - 1} other cameras have some, too" if len(unplaced) > 1 else ""
+        severity: Severity = "bad" if unplaced[worst] > BAD_LOSS * counts[worst]["container"] else "warn"
+        text = f"{worst}: {unplaced[worst]:,} of {counts[worst]['container']:,} pictures have no place in the schedule"
+        yield severity, text + others
 
 
 def _disk(evidence: Evidence) -> Iterator[Line]:
