@@ -21,6 +21,16 @@ from litdome.media.video import VideoProbe
 from litdome.pairs import PairTable, make_pairs
 from litdome.stage import SessionLike
 
+CONTAINER_TAGS = (
+    "major_brand",
+    "minor_version",
+    "compatible_brands",
+    "handler_name",
+    "vendor_id",
+    "encoder",
+    "language",
+)
+
 
 def plane_shapes(probe: VideoProbe, size: tuple[int, int]) -> dict[str, tuple[tuple[int, ...], tuple[str, ...]]]:
     """Shape and axis names of the arrays that hold a picture of ``size`` (width, height), px."""
@@ -63,7 +73,7 @@ def _write_rig(session: SessionLike, plan: IngestPlan) -> None:
 
 def _capture(camera: CameraSource, probe: VideoProbe | None) -> dict[str, Any]:
     """How a camera was set, as the stream says and, before it, recording.toml."""
-    tags = probe.metadata if probe else {}
+    tags = {name: text for name, text in (probe.metadata if probe else {}).items() if name not in CONTAINER_TAGS}
     printable = {name: "".join(c if c.isprintable() else " " for c in text) for name, text in tags.items()}
     return {**printable, **camera.capture.model_dump(exclude_none=True)}
 
