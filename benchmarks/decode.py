@@ -51,12 +51,14 @@ def write_clip(path: Path, codec: str, pix_fmt: str, options: dict[str, str], fr
 
 
 def cpu_seconds(work: Callable[[], None]) -> float:
+    """CPU time, user and system, that ``work`` takes in this process."""
     start = time.process_time()
     work()
     return time.process_time() - start
 
 
 def decode_bare(path: Path) -> None:
+    """Decode every picture with one thread and drop it."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type, stream.codec_context.thread_count = "AUTO", 1
@@ -65,11 +67,13 @@ def decode_bare(path: Path) -> None:
 
 
 def decode_numbered(path: Path, index: SourceIndex) -> None:
+    """Every picture with its number, in native codes."""
     for _ in iter_pictures(path, index):
         pass
 
 
 def main() -> None:
+    """Make the clips, measure by turns, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=5)

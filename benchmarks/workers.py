@@ -122,6 +122,7 @@ def measure(arguments: list[str], environment: dict[str, str]) -> float:
 
 
 def main() -> None:
+    """Film, measure by turns, print; with ``--row`` measure one row in this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=64)
     parser.add_argument("--workers", type=int, default=2)

@@ -177,6 +177,7 @@ class ArrayStore:
         if self._reader(path) is None:
             with refusals(f"{self.url}: {path}"):
                 array[start:stop] = values
+            self._forget_small()
             return
         values = np.asarray(values).astype(array.dtype, copy=False)
         for first in range(start, stop, depth):
@@ -203,6 +204,10 @@ class ArrayStore:
         if values.size:
             with refusals(f"{self.url}: {path}"):
                 array[...] = values
+        self._forget_small()
+
+    def _forget_small(self) -> None:
+        """Called when an array without shards has been written: what is remembered of it is old."""
 
     def set_attrs(self, path: str, **attrs: Any) -> None:
         """Add attributes to the array or group at ``path`` ('' is the store itself)."""

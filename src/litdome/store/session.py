@@ -277,24 +277,6 @@ class Session(ArrayStore):
 
     # what is written, and by whom
 
-    def write(self, path: str, start: int, values: Array) -> None:
-        super().write(path, start, values)
-        if self.array(path).shards is None:
-            self._forget_small()
-
-    def write_small(
-        self,
-        path: str,
-        values: Array,
-        dims: tuple[str, ...],
-        *,
-        unit: str = "",
-        description: str = "",
-        attrs: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().write_small(path, values, dims, unit=unit, description=description, attrs=attrs)
-        self._forget_small()
-
     def _forget_small(self) -> None:
         for name in REMEMBERED:
             self.__dict__.pop(name, None)
