@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from litdome.capture.interleave import APART, block_levels, find_period, light_distance, over_cameras
+from litdome.capture.interleave import APART, find_period, light_distance, over_cameras
 from litdome.capture.light_match import SAME, Alignment, match_guide
-from litdome.capture.looks import Looks
 
 FloatArray = npt.NDArray[np.floating[Any]]
 FloatsF32 = npt.NDArray[np.float32]
@@ -19,7 +17,6 @@ MIN_AGREEMENT = 0.35  # correlation with the other cameras, below which the ligh
 SURE = 0.95  # chance from which on a picture counts as placed
 FEW = 3  # one camera in so many that has more pictures than the rest is believed
 TOGETHER = 4  # steps of several cameras so many frames apart are one event
-LONGEST_SHIFT = 60
 
 
 def align_cameras(levels: npt.NDArray[np.float32], longest: int) -> Alignment:
@@ -49,30 +46,6 @@ def align_features(features: npt.NDArray[np.float32], longest: int) -> Alignment
     shift = found.shift - _steps_of_the_rig(found.shift, found.agreement)
     chance = np.where(found.agreement[:, None] >= MIN_AGREEMENT, found.chance, np.float32(0))
     return Alignment(shift, chance, found.agreement)
-
-
-def align_by_light(looks: Mapping[str, Looks]) -> dict[str, npt.NDArray[np.int64]]:
-    """Rig frame of every decoded picture, from the pixels alone.
-
-    Args:
-        looks: By camera, the looks of all its pictures in their order (one row).
-
-    Returns:
-        By camera, shape (picture,): the rig frame, 0 for the first picture of the camera that starts first; -1 where
-        the light does not tell (among equal lights in a row, at the place of a loss, or in a camera that agrees with
-        none).
-    """
-    most = max(found.frames for found in looks.values())
-    fewest = min(found.frames for found in looks.values())
-    levels = np.full((len(looks), most, 48), np.nan, np.float32)
-    for row, seen in zip(levels, looks.values(), strict=True):
-        row[: seen.frames] = block_levels(seen.grid)[0]
-    found = align_cameras(levels, min(LONGEST_SHIFT, most - fewest + 8, most // 2))
-    placed = found.shift + np.arange(most)
-    told = found.chance >= SURE
-    placed -= placed[told].min() if told.any() else 0
-    frames = np.where(told, placed, -1).astype(np.int64)
-    return {id: row[: looks[id].frames] for id, row in zip(looks, frames, strict=True)}
 
 
 def find_steps(shift: npt.NDArray[np.int32], sure: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:

@@ -92,18 +92,19 @@ class LightEstimate:
         }
 
 
-def estimate_light(looks: Looks) -> LightEstimate:
+def estimate_light(looks: Looks, longest: int = LONGEST_SHIFT) -> LightEstimate:
     """Find the beat of the light, cameras out of step, lost and repeated pictures, and mixed light.
 
     Args:
         looks: Of all cameras, by rig frame as the clocks say; NaN where absent.
+        longest: Frames by which a camera may be off; never more than a quarter of the take.
 
     Returns:
         The estimate; without a beat (constant light, light without order, a take too short) its confidence is 0.
     """
     some = some_cameras(len(looks.cameras))
     period = find_period(block_levels(looks.grid[some]))
-    aligned, change, bright = _align(looks, period)
+    aligned, change, bright = _align(looks, period, longest)
     present = np.isfinite(looks.grid[..., 0, 0])
     told = (aligned.chance >= SURE) & present
     held = _held(aligned.shift, told)
@@ -130,12 +131,12 @@ def estimate_light(looks: Looks) -> LightEstimate:
     )
 
 
-def _align(looks: Looks, period: int | None) -> tuple[Alignment, FloatArray, BoolArray]:
+def _align(looks: Looks, period: int | None, longest: int) -> tuple[Alignment, FloatArray, BoolArray]:
     """(where pictures belong, change since the picture before, whether any light is on) of all cameras."""
     with ThreadPoolExecutor(THREADS) as pool:
         by_camera = list(pool.map(_measure, looks.grid, repeat(period)))  # levels of all at once fill the memory
     features, change, bright = (np.stack(values) for values in zip(*by_camera, strict=True))
-    return align_features(features, min(LONGEST_SHIFT, max(looks.frames // 4, 1))), change, bright
+    return align_features(features, min(longest, max(looks.frames // 4, 1))), change, bright
 
 
 def _measure(grid: npt.NDArray[np.float16], period: int | None) -> tuple[FloatArray, FloatArray, BoolArray]:

@@ -17,6 +17,7 @@ from litdome.errors import InputError
 from litdome.lighting import LightingSchedule
 
 LAST_FRAME = 10_000_000
+LONGEST_LOSS = 60  # frames; the search costs as much more
 EDGE = 2  # frames before a loss that the light places with less certainty than it claims
 RigFrames = dict[str, npt.NDArray[np.int32]]
 
@@ -48,13 +49,14 @@ def light_by_schedule(
     """
     frames = len(lighting.pattern)
     placed = {source.camera.id: place_pictures(clock, source, frames) for source in sources}
+    longest = _longest_shift(sources, clock)
     if trust == "pixels":
-        return _set_right(lighting, name, sources, placed, frames)
+        return _set_right(lighting, name, sources, placed, frames, longest)
     warnings: list[str] = []
     for start, stop in look_windows(frames):
         looks = look_at(sources, placed, start, stop)
         window = LightingSchedule(lighting.schedule.kind[start:stop], lighting.schedule.hdri[start:stop], ())
-        need_agreement(window, estimate_light(looks), name, start, trust, warnings)
+        need_agreement(window, estimate_light(looks, longest), name, start, trust, warnings)
         if warnings:
             break
     return LightPlan(lighting, name, placed, tuple(warnings))
@@ -68,8 +70,9 @@ def light_by_pixels(sources: Sequence[Source], clock: RigClock) -> LightPlan:
     """
     placed = {source.camera.id: place_pictures(clock, source, LAST_FRAME) for source in sources}
     frames = max(int(found.max(initial=-1)) for found in placed.values()) + 1
-    room = frames + min(LONGEST_SHIFT, frames // 4)  # pictures were lost: the take is longer than any file
-    plan = _set_right(None, "no lights.csv: the light was found by looking", sources, placed, room)
+    longest = _longest_shift(sources, clock)
+    room = frames + min(longest, frames // 4)  # pictures were lost: the take is longer than any file
+    plan = _set_right(None, "no lights.csv: the light was found by looking", sources, placed, room, longest)
     last = max(int(found.max(initial=0)) for found in plan.rig_frames.values()) + 1
     schedule = plan.lighting.schedule
     short = LightingSchedule(schedule.kind[:last], schedule.hdri[:last], schedule.entries)
@@ -112,6 +115,12 @@ def place_pictures(clock: RigClock, source: Source, frames: int) -> npt.NDArray[
     return _once(clock.rig_frames(source.camera.id, len(source.index)), frames)
 
 
+def _longest_shift(sources: Sequence[Source], clock: RigClock) -> int:
+    """Frames by which a camera may be off: a few where clocks tell the time, else what a camera has fewer pictures."""
+    counts = [len(source.index) for source in sources]
+    return LONGEST_SHIFT if clock.times else min(LONGEST_LOSS, max(counts) - min(counts) + LONGEST_SHIFT)
+
+
 def _once(frames: npt.NDArray[np.int64], end: int) -> npt.NDArray[np.int32]:
     inside = np.where((frames >= 0) & (frames < end), frames, -1)
     first = np.zeros(len(inside), bool)
@@ -120,10 +129,15 @@ def _once(frames: npt.NDArray[np.int64], end: int) -> npt.NDArray[np.int32]:
 
 
 def _set_right(
-    lighting: StageLighting | None, name: str, sources: Sequence[Source], placed: RigFrames, frames: int
+    lighting: StageLighting | None,
+    name: str,
+    sources: Sequence[Source],
+    placed: RigFrames,
+    frames: int,
+    longest: int,
 ) -> LightPlan:
     """What the pixels say: cameras in step, flat frames where they are."""
-    estimate = estimate_light(look_at(sources, placed, 0, frames))
+    estimate = estimate_light(look_at(sources, placed, 0, frames), longest)
     found = None if lighting is None else compare(lighting.schedule, estimate)
     right = lighting_by_pixels(estimate, lighting)
     warnings = [f"{text}; brought in step" for text in _out_of_step(estimate, 0)]
