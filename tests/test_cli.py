@@ -92,6 +92,13 @@ def test_a_typo_in_the_settings(recording: Path, capsys: pytest.CaptureFixture[s
     assert not out.exists()
 
 
+def test_a_mistake_in_a_settings_file_names_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[ingest]\nscael = 0.5\n")
+    assert run(["ingest", str(tmp_path), str(tmp_path / "out.zarr"), "-c", str(file)]) == 3
+    assert f"{file}: ingest.scael: unknown key; try: did you mean scale?" in capsys.readouterr().err
+
+
 def test_a_store_that_is_not_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     zarr.create_group(tmp_path / "other.zarr")
     assert "not a litdome-session" in fails(capsys, 5, "status", tmp_path / "other.zarr")

@@ -9,7 +9,7 @@ import click
 
 from litdome.cli.console import interruptible, place_options, progress_bars, settings_files, settings_options
 from litdome.compute import open_executor
-from litdome.errors import UsageError
+from litdome.errors import ConfigError, UsageError
 from litdome.synth.faults import FAULTS
 
 if TYPE_CHECKING:
@@ -220,15 +220,28 @@ def run(
 
 def read_tables(session: str | None, config_file: Path | None, assignments: tuple[str, ...]) -> dict[str, Any]:
     """All settings of the stages, checked: unknown tables and keys are refused before anything runs."""
-    from litdome.config import build_config, check_tables, load_tables
+    from litdome.config import load_tables
+
+    files = settings_files(session, config_file)
+    for file in files:  # each alone, so that the error can name it
+        found = load_tables([file])
+        try:
+            _check_settings(found)
+        except ConfigError as error:
+            raise ConfigError(f"{file}: {error.message}", hint=error.hint) from error
+    tables = load_tables(files, assignments)
+    _check_settings(tables)
+    return tables
+
+
+def _check_settings(tables: dict[str, Any]) -> None:
+    from litdome.config import build_config, check_tables
     from litdome.pipeline import config_models
 
-    tables = load_tables(settings_files(session, config_file), assignments)
     models = config_models()
     check_tables(tables, [*models, "dataset", "relighter"])
     for name, model in models.items():
         build_config(model, name, tables)
-    return tables
 
 
 def _calibration_source(boards: Path | None, import_file: Path | None) -> dict[str, Any]:
