@@ -84,7 +84,7 @@ class IngestPlan:
         crop: Part of the recorded pictures that is stored, px; None: all.
         compression: Of the stored pictures.
         fps: Rig frames per second.
-        rig_frames: Rig frame of each picture by camera, shape (picture,), int32; -1: not stored.
+        rig_frames: Rig frame of each picture by camera, shape (picture,), int32; below 0: not stored.
         time_ns: Nominal time of each rig frame, ns.
         lighting: What was lit at each rig frame.
         light_source: Where `lighting` comes from, in words.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from litdome.capture.clock import RigClock, Trust
+from litdome.capture.clock import NO_FRAME, RigClock, Trust
 from litdome.capture.light_check import LONGEST_SHIFT, LightEstimate, estimate_light
 from litdome.capture.light_compare import compare, lighting_by_pixels
 from litdome.capture.look_ahead import Source, look_at, look_windows
@@ -17,7 +17,15 @@ from litdome.errors import InputError
 from litdome.lighting import LightingSchedule
 
 LAST_FRAME = 10_000_000
+OUTSIDE, NO_TIME_LISTED, SECOND, UNDECIDED = -1, -2, -3, -4
+LEFT_OUT = {  # why a picture has no rig frame
+    OUTSIDE: "outside the schedule",
+    NO_TIME_LISTED: "without a time stamp",
+    SECOND: "of a rig frame that had one already",
+    UNDECIDED: "near a loss, which the light cannot place",
+}
 LONGEST_LOSS = 60  # frames; the search costs as much more
+END = 16  # frames, in takes of 128 and more: a stretch of its own shift at an end must be as long to be believed
 EDGE = 2  # frames before a loss that the light places with less certainty than it claims
 RigFrames = dict[str, npt.NDArray[np.int32]]
 
@@ -29,7 +37,7 @@ class LightPlan:
     Attributes:
         lighting: What was lit at each rig frame.
         source: Where that comes from, in words.
-        rig_frames: Rig frame of each picture by camera, shape (picture,), int32; -1: not stored.
+        rig_frames: Rig frame of each picture by camera, shape (picture,), int32; a key of `LEFT_OUT`: not stored.
         warnings: What a user should know.
     """
 
@@ -111,8 +119,9 @@ def need_agreement(
 
 
 def place_pictures(clock: RigClock, source: Source, frames: int) -> npt.NDArray[np.int32]:
-    """Rig frame of each picture; -1: without a time, outside the take, or the second of a frame."""
-    return _once(clock.rig_frames(source.camera.id, len(source.index)), frames)
+    """Rig frame of each picture, shape (picture,); a key of `LEFT_OUT` where it has none."""
+    found = clock.rig_frames(source.camera.id, len(source.index))
+    return _once(np.where(found == NO_FRAME, NO_TIME_LISTED, np.where(found < 0, OUTSIDE, found)), frames)
 
 
 def _longest_shift(sources: Sequence[Source], clock: RigClock) -> int:
@@ -122,10 +131,11 @@ def _longest_shift(sources: Sequence[Source], clock: RigClock) -> int:
 
 
 def _once(frames: npt.NDArray[np.int64], end: int) -> npt.NDArray[np.int32]:
-    inside = np.where((frames >= 0) & (frames < end), frames, -1)
-    first = np.zeros(len(inside), bool)
-    first[np.unique(inside, return_index=True)[1]] = True
-    return np.where(first, inside, -1).astype(np.int32)
+    """Rig frames below ``end``, each for the first picture that has it; keys of `LEFT_OUT` stay."""
+    first = np.zeros(len(frames), bool)
+    first[np.unique(frames, return_index=True)[1]] = True
+    placed = np.where(frames < end, np.where(first, frames, SECOND), OUTSIDE)
+    return np.where(frames < 0, frames, placed).astype(np.int32)
 
 
 def _set_right(
@@ -145,9 +155,8 @@ def _set_right(
     rows = zip(placed.items(), estimate.shift, _undecided(estimate), strict=True)
     for (id, own), shift, undecided in rows:
         at = np.maximum(own, 0)
-        in_step[id] = _once(np.where((own >= 0) & ~undecided[at], own + shift[at], -1), frames)
-        left = int(undecided[own[own >= 0]].sum())
-        warnings += [f"camera {id}: {left} pictures around a loss could not be placed: left out"] if left else []
+        moved = np.maximum(own + shift[at], OUTSIDE)
+        in_step[id] = _once(np.where(own < 0, own, np.where(undecided[at], UNDECIDED, moved)), frames)
     if found is not None:
         warnings.append(f"{found.message(name)}; the pictures are trusted")
     if estimate.beat is not None:
@@ -156,13 +165,20 @@ def _set_right(
 
 
 def _undecided(estimate: LightEstimate) -> npt.NDArray[np.bool_]:
-    """Frames between two that the light places, by different shifts, and the last before: (camera, frame)."""
+    """Frames that cannot be placed, (camera, frame): between two of different shifts, just before, and cut-off ends."""
     frames = np.arange(estimate.shift.shape[1])
     following = np.minimum.accumulate(np.where(estimate.sure, frames, len(frames))[:, ::-1], axis=1)[:, ::-1]
     after = np.take_along_axis(estimate.shift, np.minimum(following, len(frames) - 1), axis=1)
     undecided = (following < len(frames)) & (after != estimate.shift)
     for _ in range(EDGE):
         undecided[:, :-1] |= undecided[:, 1:]
+    end = min(END, undecided.shape[1] // 8)
+    for row, shift in zip(undecided, estimate.shift, strict=True):
+        steps = np.flatnonzero(np.diff(shift)) + 1
+        if len(steps) and steps[0] < end:
+            row[: steps[0]] = True
+        if len(steps) and len(shift) - steps[-1] < end:
+            row[steps[-1] :] = True
     return np.asarray(undecided)
 
 

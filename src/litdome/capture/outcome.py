@@ -9,7 +9,7 @@ from litdome.capture.blocks import STORED_KINDS
 from litdome.capture.check import IngestConfig, IngestPlan
 from litdome.capture.light_check import estimate_light
 from litdome.capture.light_compare import compare
-from litdome.capture.light_plan import need_agreement
+from litdome.capture.light_plan import LEFT_OUT, need_agreement
 from litdome.capture.looks import Looks
 from litdome.capture.quality import summarise_quality
 from litdome.lighting import KIND_CODES
@@ -89,11 +89,11 @@ def _left_out(plan: IngestPlan, row: int, present: BoolArray) -> list[str]:
     camera = plan.cameras[row].id
     frames, index = _frames_in_file(plan, row), plan.indexes[camera]
     lost = _undecodable(plan, row, present)
-    outside = int((frames < 0).sum())
+    unplaced = [(int((frames == code).sum()), f"{why}: left out") for code, why in LEFT_OUT.items()]
     short = 0 if index.claimed is None else index.claimed - len(index)
     counts = (
         (short, f"fewer in the file than its header promises ({index.claimed}): was the copy cut short?"),
-        (outside, "outside the schedule, without a time, or of a rig frame had already: left out"),
+        *unplaced,
         (len(lost), f"cannot be decoded: {_rig_frames(lost)} {_some(lost)}"),
     )
     return [f"{count} picture{'' if count == 1 else 's'} {what}" for count, what in counts if count > 0]
