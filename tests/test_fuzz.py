@@ -14,6 +14,7 @@ import pytest
 
 from litdome.capture.check import IngestConfig, IngestPlan, check_recording
 from litdome.capture.ingest import Ingest
+from litdome.capture.light_plan import NO_TIME_LISTED, OUTSIDE
 from litdome.capture.recording import Recording, read_recording, session_attrs
 from litdome.errors import LitdomeError
 from litdome.lighting import KIND_CODES
@@ -314,8 +315,11 @@ def test_spoilt_time_stamps(take: Path, seed: int) -> None:
             zero = min(first for listed in times.values() for first in listed.values())
             for id, listed in times.items():
                 for n, placed in enumerate(found[1].rig_frames[id].tolist()):
-                    frame = round((listed[n] - zero) / STEP_NS) if n in listed else -1 if listed else n
-                    assert placed == (frame if frame < FRAMES else -1)
+                    if listed and n not in listed:
+                        assert placed == NO_TIME_LISTED
+                        continue
+                    frame = round((listed[n] - zero) / STEP_NS) if listed else n
+                    assert placed == (frame if frame < FRAMES else OUTSIDE)
                 if not listed:
                     assert any(f"camera {id}" in warning for warning in found[1].warnings)
 
