@@ -13,6 +13,7 @@ FAULTS = {
     "mixed-light": "a camera's shutter rolls over the LED switch: the lower rows show the next light",
     "underexposed": "a camera is three stops too dark",
     "out-of-focus": "a camera is blurred",
+    "knocked-lens": "a camera's lens is knocked in the middle: from then on all lies three pixels off",
     "clock-skew": "a camera's clock is an hour ahead and runs fast",
     "late-camera": "a camera starts three frames late",
     "short-camera": "a camera stops after two thirds of the take",
@@ -27,6 +28,7 @@ OF_THE_RIG = ("no-timestamps", "no-lights", "swap-phase")
 OF_THE_LAST_CAMERA = ("late-camera", "short-camera", "truncated", "garbled", "missing-camera")  # else of the second
 SEEN_AGAINST_OTHERS = ("late-camera", "clock-skew")
 NOTHING_SEEN = ("truncated", "missing-camera")  # hide whatever else befalls the camera
+WITH_ANY = ("knocked-lens",)  # hides nothing that befalls the same pictures
 CONTRADICTIONS = (("no-lights", "swap-phase"), ("no-timestamps", "clock-skew"))
 LATE_FRAMES = 3
 MIXED_FRAMES = 4
@@ -90,6 +92,7 @@ def _drawn(name: str, cameras: Sequence[str], frames: int) -> Fault:
         "drop-frame": (frames // 2,),
         "duplicate-frame": (frames // 4 + 1,),
         "mixed-light": tuple(range(first_mixed, min(first_mixed + MIXED_FRAMES, frames - 1))),
+        "knocked-lens": tuple(range(frames // 2, frames)),
         "late-camera": tuple(range(min(LATE_FRAMES, frames))),
         "short-camera": tuple(range(2 * frames // 3, frames)),
     }
@@ -105,7 +108,7 @@ def _need_room(fault: Fault, faults: Sequence[Fault], cameras: Sequence[str], fr
     if len(lost_frames(faults, fault.camera)) == frames or (fault.name == "mixed-light" and not fault.frames):
         raise UsageError(f"{frames} frames are too few for {fault.name}", hint="--pairs 4, or more")
     for other in faults:
-        if other is fault or other.camera != fault.camera:
+        if other is fault or other.camera != fault.camera or {fault.name, other.name} & set(WITH_ANY):
             continue
         if fault.name in NOTHING_SEEN:
             raise UsageError(f"{fault.name} hides {other.name} of camera {fault.camera}", hint="choose one of them")

@@ -17,6 +17,7 @@ from litdome.synth.rig import expose
 UNDEREXPOSED_STOPS = 3
 BLUR_SIGMA = 0.016  # of the picture's height
 SWITCH_ROW, SWITCH_WIDTH = 0.5, 0.1  # where the shutter meets the LED switch, and how long a row exposes, of the height
+KNOCK_PX, KNOCK_DEG = (2.6, -1.5), 0.05
 CUT, NOISE = 0.6, (0.4, 0.5)  # of a file's length
 CLOCK_AHEAD_NS, CLOCK_RATE = 3_600_000_000_000, 1.02
 
@@ -38,6 +39,8 @@ def stored_picture(
     if any(frame in lost_frames([fault], fault.camera or "") for fault in faults):
         return None
     hit = {fault.name for fault in faults if not fault.frames or frame in fault.frames}
+    if "knocked-lens" in hit:
+        before, now, after = _knocked(before), _knocked(now), _knocked(after)
     picture = before if "duplicate-frame" in hit else now
     if not hit & {"mixed-light", "underexposed", "out-of-focus"}:
         return picture
@@ -74,6 +77,14 @@ def skewed_ns(time_ns: int, start_ns: int) -> int:
 
 def _linear(picture: UInt8Array) -> Float32Array:
     return linear_from_srgb(picture.astype(np.float32) / 255).astype(np.float32)
+
+
+def _knocked(picture: UInt8Array) -> UInt8Array:
+    """The picture through a lens that sits a little differently."""
+    height, width = picture.shape[:2]
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -KNOCK_DEG, 1.0)
+    turn[:, 2] += KNOCK_PX
+    return np.asarray(cv2.warpAffine(picture, turn, (width, height), None, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE))
 
 
 def _mixed(upper: Float32Array, lower: Float32Array) -> Float32Array:
