@@ -120,7 +120,7 @@ def read_leds(file: Path, *, axes: Axes | None = None, centre_mm: FloatArray | N
     Raises:
         CalibrationError: Unreadable, without positions, with too few, or nobody says which axis points up.
     """
-    content = _json_object(file)
+    content = read_json(file)
     positions = _rows(file, "light_positions", content.get("light_positions"), 3)
     said = content.get("light_axes")
     if said is not None and said not in WORLD_FROM_AXES:
@@ -175,7 +175,12 @@ def _sphere_centre(name: str, positions: FloatArray) -> FloatArray:
     return cast(FloatArray, solution[:3])
 
 
-def _json_object(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """The content of a lights json.
+
+    Raises:
+        CalibrationError: Unreadable, too large, not JSON, or without ``light_positions``.
+    """
     try:
         size = file.stat().st_size
         content = json.loads(file.read_text(encoding="utf-8-sig")) if size <= LARGEST_BYTES else None
