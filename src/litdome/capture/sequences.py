@@ -43,8 +43,9 @@ def read_sequence(file: Path) -> Sequence:
     """Read a sequence: ``{name, capture_hz, frames: [{white_fixtures, rgb_fixtures}]}``, 16-bit triples by arc.
 
     A frame is flat where all white fixtures show the same and coloured ones none, or all coloured ones the same white
-    and white ones none; of several such drives (say, of two polarisations) the one that most frames have, the brightest
-    if they are as many: another look of the stage is a pattern.
+    and white ones none; fixtures that no frame lights are broken and do not count. Of several such drives (say, of two
+    polarisations) it is the one that most frames have, the brightest if they are as many: another look of the stage is
+    a pattern.
 
     Raises:
         InputError: Unreadable, too large, not such a sequence, or frames of unequal shape (names the frame).
@@ -143,7 +144,9 @@ def _kinds(drive: DrivesArray, white: int) -> tuple[npt.NDArray[np.uint8], npt.N
     flattened = drive.reshape(len(drive), -1)
     distinct, number = np.unique(flattened, axis=0, return_inverse=True)
     number = number.reshape(-1)
-    even = np.array([_is_even(row.reshape(-1, CHANNELS), white) for row in distinct], bool)
+    working = drive.any(axis=(0, 2))
+    white = int(working[:white].sum())
+    even = np.array([_is_even(row.reshape(-1, CHANNELS)[working], white) for row in distinct], bool)
     counts, light = np.bincount(number, minlength=len(distinct)), distinct.sum(axis=1, dtype=np.int64)
     flat = max(np.flatnonzero(even), key=lambda n: (counts[n], light[n]), default=-1)
     dark = np.asarray(light == 0)
