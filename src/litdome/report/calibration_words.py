@@ -1,0 +1,70 @@
+"""A calibration in words: the headline, and what is wrong with it, from the record of calibrate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+Trouble = tuple[Literal["warn", "bad"], str, str | None]
+WORSE, WORSE_PX = 2.5, 0.5  # against the median of the other cameras; px below which nobody minds
+HELD_OUT, HELD_OUT_PX = 1.5, 0.1  # held-out against plain RMS; px
+LEFT_OUT = 0.25  # share of a camera's board views: more are no accident
+LENS_CORE = {"f", "fx", "fy", "c", "cx", "cy"}  # weakly seen, these move everything
+NAMED = 4
+
+
+def overall_px(summary: Mapping[str, Any]) -> float | None:
+    """Root mean square residual over all cameras, px; None where nothing was measured."""
+    found = summary.get("rms_px")
+    return float(np.sqrt(np.mean(np.square(found)))) if found else None
+
+
+def calibration_headline(summary: Mapping[str, Any]) -> str:
+    """What a technician reads first: ``4 cameras, 0.31 px (held-out 0.33 px); c04: 1 board view left out``."""
+    count = len(summary.get("cameras", ()))
+    cameras = f"{count} {'camera' if count == 1 else 'cameras'}"
+    overall = overall_px(summary)
+    if overall is None:
+        return f"{cameras}, {summary.get('source', 'from a file')}; no board was measured, so no error is known"
+    held_out, apart = summary.get("held_out_rms_px"), summary.get("pair_distance_mm")
+    parts = [cameras, f"{overall:.2f} px" + (f" (held-out {held_out:.2f} px)" if held_out is not None else "")]
+    if apart is not None:
+        parts.append(f"board pair distances {apart:.2f} mm")
+    more = [f"{id}: {count} board {'view' if count == 1 else 'views'} left out" for id, count in left_out(summary)]
+    weak = [f"{id} {' '.join(names)}" for id, names in sorted((summary.get("weak") or {}).items()) if names]
+    texts = [_some(more, "; ")] if more else []
+    texts += ["weakly seen: " + _some(weak, ", ")] if weak else []
+    return "; ".join([", ".join(parts), *texts])
+
+
+def left_out(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """How many board views of which camera were left out, by camera."""
+    return sorted(Counter(str(id) for id, _ in summary.get("views_left_out") or ()).items())
+
+
+def calibration_troubles(summary: Mapping[str, Any]) -> Iterator[Trouble]:
+    """What somebody should look at before the rig is believed."""
+    rms = dict(zip(summary.get("cameras", ()), summary.get("rms_px") or (), strict=False))
+    for id, value in rms.items():
+        others = float(np.median([other for name, other in rms.items() if name != id] or [value]))
+        if value > max(WORSE_PX, WORSE * others):
+            yield "warn", f"{id} is off by {value:.2f} px, the others by {others:.2f} px", id
+    overall, held_out = overall_px(summary), summary.get("held_out_rms_px")
+    if overall is not None and held_out is not None and held_out > max(HELD_OUT * overall, overall + HELD_OUT_PX):
+        yield "warn", f"views left out of the fit are off by {held_out:.2f} px, the others by {overall:.2f} px", None
+    used = summary.get("views") or {}
+    for id, count in left_out(summary):
+        if count > LEFT_OUT * (used.get(id, 0) + count):
+            yield "warn", f"{id}: {count} of {used.get(id, 0) + count} board views contradict the others", id
+    for id, names in sorted((summary.get("weak") or {}).items()):
+        core = [name for name in names if name in LENS_CORE]
+        if core:
+            yield "warn", f"{id}: its boards hardly show {', '.join(core)}", id
+
+
+def _some(texts: list[str], comma: str) -> str:
+    more = f"{comma}and {len(texts) - NAMED} more" if len(texts) > NAMED else ""
+    return comma.join(texts[:NAMED]) + more
