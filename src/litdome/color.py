@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,75 @@ from litdome.errors import ConfigError
 
 FloatArray = npt.NDArray[np.floating[Any]]
 LUMINANCE_WEIGHTS = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709
+# linear sRGB of the 24 patches row by row: X-Rite's values after November 2014, D50 brought to D65 by Bradford's rule
+COLORCHECKER_24 = np.array(
+    [
+        (0.1737, 0.0788, 0.0529),  # dark skin
+        (0.5598, 0.2774, 0.2109),  # light skin
+        (0.1042, 0.1889, 0.3289),  # blue sky
+        (0.1057, 0.1508, 0.0508),  # foliage
+        (0.2274, 0.2124, 0.4264),  # blue flower
+        (0.1153, 0.5074, 0.4111),  # bluish green
+        (0.7459, 0.2021, 0.0299),  # orange
+        (0.0587, 0.1012, 0.3877),  # purplish blue
+        (0.5601, 0.0802, 0.1146),  # moderate red
+        (0.1092, 0.0420, 0.1381),  # purple
+        (0.3328, 0.4974, 0.0426),  # yellow green
+        (0.7710, 0.3579, 0.0204),  # orange yellow
+        (0.0210, 0.0475, 0.2841),  # blue
+        (0.0461, 0.2920, 0.0615),  # green
+        (0.4462, 0.0364, 0.0406),  # red
+        (0.8417, 0.5744, 0.0047),  # yellow
+        (0.5223, 0.0778, 0.2893),  # magenta
+        (-0.0439, 0.2337, 0.3772),  # cyan
+        (0.8795, 0.8850, 0.8342),  # white 9.5
+        (0.5845, 0.5922, 0.5845),  # neutral 8
+        (0.3577, 0.3671, 0.3653),  # neutral 6.5
+        (0.1901, 0.1909, 0.1898),  # neutral 5
+        (0.0859, 0.0887, 0.0898),  # neutral 3.5
+        (0.0314, 0.0315, 0.0323),  # black 2
+    ]
+)
+COLORCHECKER_24.setflags(write=False)
+
+
+@dataclass(frozen=True, eq=False)
+class ColorCorrection:
+    """A camera's colour calibration: from its own linear light to that of the reference.
+
+    Attributes:
+        affine: Shape (3, 4): linear light without black level and fall-off in, linear light out.
+        black_level: What the camera gives in the dark, linear, shape (3,).
+        vignetting: Fall-off towards the corners, shape (6,): coefficients of r^2, r^4 and r^6, then the middle x and y
+            and the length of r = 1, all in px of the stored picture; coefficients 0 where it is not known.
+        gain: Brings this session's light to that of the session the rest was taken from.
+    """
+
+    affine: npt.NDArray[np.float64]
+    black_level: npt.NDArray[np.float64]
+    vignetting: npt.NDArray[np.float64]
+    gain: float = 1.0
+
+    @property
+    def matrix(self) -> npt.NDArray[np.float64]:
+        """Black level, affine and gain in one, shape (3, 4); right where there is no fall-off."""
+        offset = self.affine[:, 3] - self.affine[:, :3] @ self.black_level
+        return self.gain * np.column_stack([self.affine[:, :3], offset])
+
+    def falloff(self, region: tuple[int, int, int, int]) -> npt.NDArray[np.float32] | None:
+        """Share of the light that arrives at each pixel of a region (x0, y0, x1, y1), shape (y, x); None: all of it."""
+        if not self.vignetting[:3].any():
+            return None
+        x0, y0, x1, y1 = region
+        x = (np.arange(x0, x1) - self.vignetting[3]) / self.vignetting[5]
+        y = (np.arange(y0, y1) - self.vignetting[4]) / self.vignetting[5]
+        return falloff_at((x**2 + (y**2)[:, None]).astype(np.float32), self.vignetting[:3])
+
+
+def falloff_at(r2: FloatArray, coefficients: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """1 + c1 r^2 + c2 r^4 + c3 r^6, float32, at squared radii ``r2``."""
+    c1, c2, c3 = (np.float32(c) for c in coefficients)
+    return np.asarray(1 + r2 * (c1 + r2 * (c2 + r2 * c3)), np.float32)
 
 
 def srgb_from_linear(linear: FloatArray) -> FloatArray:

@@ -99,7 +99,7 @@ def _lacks_cameras(folder: Path, config: StageConfig) -> bool:
 
 def _ready(folder: Path, watch: Watch) -> tuple[Recording, frozenset[str]] | None:
     """The recording and the cameras that are not whole yet; None while nothing can begin."""
-    beside = [path for path in folder.glob("*") if path.name not in ("cameras", "boards", "truth")]
+    beside = [path for path in folder.glob("*") if path.name not in ("cameras", "boards", "charts", "truth")]
     if not all([watch.is_at_rest(path) for path in beside]):  # a list: each is looked at, every time
         return None
     try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from litdome.color import display_from_codes, linear_from_srgb
+from litdome.color import ColorCorrection, display_from_codes, linear_from_srgb, srgb_from_linear
 from litdome.errors import UsageError
 from litdome.geometry import Camera, view_maps
 from litdome.media.planes import CHROMA_STEPS, rgb_from_planes
@@ -27,19 +28,31 @@ class PictureGroup:
         store: Where.
         path: ``cameras/<id>/<kind>``.
         transfer, exposure_ev: How codes become display-referred values.
+        correction: Colour calibration that is applied; None: none.
+        linear: Whether corrected pictures are given as linear light (``float32`` only).
     """
 
     store: ArrayStore
     path: str
     transfer: str = "srgb"
     exposure_ev: float = 0.0
+    correction: ColorCorrection | None = None
+    linear: bool = False
 
     def read(self, n: int, dtype: str, region: Region | None = None) -> Array:
-        """The n-th picture, or a region of it, display-referred RGB, shape (y, x, 3).
+        """The n-th picture, or a region of it, RGB, shape (y, x, 3): display-referred unless `linear`.
 
         Raises:
             StoreError: Damaged or missing.
         """
+        if self.correction is None:
+            return self._read_display(n, dtype, region)
+        codes = self._read_display(n, dtype, region)
+        x0, y0 = (region or (0, 0))[:2]
+        place = (x0, y0, x0 + codes.shape[1], y0 + codes.shape[0])
+        return colour_corrected(codes, self.correction, place, linear=self.linear)
+
+    def _read_display(self, n: int, dtype: str, region: Region | None) -> Array:
         plain = self.transfer in ("srgb", "bt709") and self.exposure_ev == 0
         inner = dtype if plain else "float32"
         if self.store.has(f"{self.path}/luma"):
@@ -117,10 +130,44 @@ def resized(picture: Array, size: tuple[int, int]) -> Array:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
 
 
-def colour_corrected(picture: Array, affine: Array, *, linear: bool) -> npt.NDArray[np.float32]:
-    """Apply a colour calibration, shape (3, 4), in linear light; display-referred again unless ``linear``."""
-    light = (linear_from_srgb(picture) @ affine[:, :3].T + affine[:, 3]).astype(np.float32)
-    return light if linear else cast(npt.NDArray[np.float32], display_from_codes(light, "linear", 0.0))
+def colour_corrected(codes: Array, correction: ColorCorrection, region: Region, *, linear: bool) -> Array:
+    """Apply a colour calibration in linear light: one look-up, one matrix, one look-up back.
+
+    Args:
+        codes: Display-referred RGB, shape (y, x, 3), uint8 or uint16 codes or float32 in 0..1.
+        correction: What to apply.
+        region: Where ``codes`` lie in the stored picture: the fall-off depends on it.
+        linear: Give linear light, float32, not clipped.
+
+    Returns:
+        Same shape; display-referred values of the same dtype, clipped to their range, unless ``linear``.
+    """
+    light = _linear_codes()[codes] if codes.dtype == np.uint8 else linear_from_srgb(as_dtype(codes, "float32"))
+    share = correction.falloff(region)
+    matrix = correction.matrix
+    if share is None:
+        light = cv2.transform(light, matrix)
+    else:  # M (L - k) / share + b
+        offset = correction.gain * correction.affine[:, 3]
+        light = cv2.transform(light, np.column_stack([matrix[:, :3], matrix[:, 3] - offset]))
+        light = light / share[..., None] + offset.astype(np.float32)
+    if linear:
+        return np.asarray(light)
+    if codes.dtype == np.uint8:
+        return np.asarray(_display_codes()[np.clip(light * 65535 + 0.5, 0, 65535).astype(np.uint16)])
+    return as_dtype(np.clip(srgb_from_linear(light), 0, 1), codes.dtype.name)
+
+
+@lru_cache(maxsize=1)
+def _linear_codes() -> npt.NDArray[np.float32]:
+    """Linear light of each 8-bit code, shape (256,)."""
+    return linear_from_srgb(np.arange(256, dtype=np.float32) / np.float32(255))
+
+
+@lru_cache(maxsize=1)
+def _display_codes() -> npt.NDArray[np.uint8]:
+    """8-bit codes of linear light in steps of 1/65535: the curve's steepest part moves by a twentieth of a code."""
+    return as_dtype(srgb_from_linear(np.linspace(0, 1, 65536)), "uint8")
 
 
 def as_dtype(picture: Array, dtype: str) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from litdome.color import linear_from_srgb
+from litdome.color import ColorCorrection, linear_from_srgb
 from litdome.errors import CalibrationError, FrameAbsentError, StoreError, UsageError
 from litdome.geometry import Camera, LensModel, Rig
 from litdome.lighting import HdriConvention, HdriEntry, LightingSchedule
@@ -22,7 +23,16 @@ from litdome.store.files import open_files, refusals
 from litdome.store.provenance import StageRecord
 
 PAIR_FIELDS = ("flat", "relit", "next_flat", "flat_frame", "relit_frame", "next_flat_frame", "hdri", "gap_ms", "alpha")
-REMEMBERED = ("cameras", "schedule", "pairs", "_present", "_frames", "_sizes")  # of small arrays, until one is written
+RIG_ONLY = "rig"  # what the attribute ``holds`` says of a session without a take
+REMEMBERED = (  # of small arrays, until one is written
+    "cameras",
+    "schedule",
+    "pairs",
+    "_present",
+    "_frames",
+    "_sizes",
+    "_corrections",
+)
 
 
 class Session(ArrayStore):
@@ -72,6 +82,11 @@ class Session(ArrayStore):
     def attrs(self) -> Mapping[str, Any]:
         """Name, subject, fps, transfer, consent, hdri_convention, recording."""
         return cast(Mapping[str, Any], self.root.attrs)
+
+    @property
+    def is_rig_only(self) -> bool:
+        """Whether it holds a rig and no take: calibrated from boards or a file before anything was recorded."""
+        return self.attrs.get("holds") == RIG_ONLY
 
     @cached_property
     def cameras(self) -> tuple[str, ...]:
@@ -205,6 +220,7 @@ class Session(ArrayStore):
             Shape (y, x, 3).
 
         Raises:
+            CalibrationError: ``corrected``, and the camera has no colour calibration.
             FrameAbsentError: Not recorded, or the pair has no next flat.
             UsageError: ``region`` reaches beyond the picture.
         """
@@ -213,16 +229,16 @@ class Session(ArrayStore):
         if region is not None:
             pictures.check_region(region, self.size(camera), f"{self.url}: {camera} {kind} {pair}")
         group = self._pictures(camera, stored, n)
-        inner = "float32" if dtype != "uint8" or linear or corrected else "uint8"
+        if corrected:
+            group = replace(group, correction=self.color_correction(camera), linear=linear)
+        inner = "float32" if dtype != "uint8" or linear else "uint8"
         if undistort:
             picture = pictures.read_undistorted(group, n, inner, self.rig[camera], region)
         else:
             picture = group.read(n, inner, region)
         if size is not None:
             picture = pictures.resized(picture, size)
-        if corrected:
-            picture = pictures.colour_corrected(picture, self._colour_affine(camera), linear=linear)
-        elif linear:
+        if linear and not corrected:
             picture = linear_from_srgb(picture)
         return pictures.as_dtype(picture, dtype)
 
@@ -264,10 +280,29 @@ class Session(ArrayStore):
             raise FrameAbsentError(f"{self.url}: pair {pair} has no {kind} picture (the take ends before)")
         return n
 
-    def _colour_affine(self, camera: str) -> Array:
+    def color_correction(self, camera: str) -> ColorCorrection:
+        """The camera's colour calibration.
+
+        Raises:
+            CalibrationError: None was made, or none was found for this camera.
+        """
         if not self.has("rig/color_affine"):
-            raise CalibrationError(f"{self.url}: no colour calibration", hint="read with corrected=False")
-        return np.asarray(self.read("rig/color_affine")[self._camera_index(camera)])
+            raise CalibrationError(f"{self.url}: no colour calibration", hint=f"litdome color {self.url}")
+        found = self._corrections[self._camera_index(camera)]
+        if not np.isfinite(found.affine).all():
+            raise CalibrationError(
+                f"{self.url}: camera {camera} has no colour calibration: no chart of it was found",
+                hint=f"litdome color {self.url} --corners FILE",
+            )
+        return found
+
+    @cached_property
+    def _corrections(self) -> tuple[ColorCorrection, ...]:
+        affine, black_level, vignetting = (
+            self.read(f"rig/{name}") for name in ("color_affine", "black_level", "vignetting")
+        )
+        gain = float(cast(float, self.array("rig/color_affine").attrs["light_gain"]))
+        return tuple(ColorCorrection(*rows, gain) for rows in zip(affine, black_level, vignetting, strict=True))
 
     def _camera_index(self, camera: str) -> int:
         try:

@@ -16,6 +16,7 @@ from litdome.geometry import Camera, Rig
 from litdome.synth.body import Body
 from litdome.synth.render import Float32Array, Scene, Surface, cast_surface
 from litdome.synth.rig import expose, wall_picture
+from litdome.synth.sensors import Sensor
 from litdome.synth.shading import DirectionalLights, LitVertices, light_vertices, shade_vertices
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -53,6 +54,7 @@ class Film:
         lights: Light of each frame, flat ones the same object as `flat`.
         flat: The flat light.
         seed: Draws the sensors' noise.
+        sensors: How each camera sees colour; none: all alike.
     """
 
     rig: Rig
@@ -62,6 +64,11 @@ class Film:
     lights: Sequence[DirectionalLights]
     flat: DirectionalLights
     seed: int
+    sensors: tuple[Sensor, ...] = ()
+
+    def sensor(self, index: int) -> Sensor | None:
+        """How a camera sees colour; None: exactly."""
+        return self.sensors[index] if self.sensors else None
 
     def time_s(self, frame: int) -> float:
         """The body's time at a rig frame."""
@@ -109,9 +116,8 @@ class _Set:
         surface = cast_surface(scene, camera)
         is_flat = light is film.flat
         shaded = shade_vertices(scene, surface, lit, camera.centre)
-        rgb = expose(
-            _over(surface, shaded[0], self.wall(camera, light)), np.random.default_rng([film.seed, 3, frame, index])
-        )
+        rng = np.random.default_rng([film.seed, 3, frame, index])
+        rgb = expose(_over(surface, shaded[0], self.wall(camera, light)), rng, film.sensor(index))
         mask = np.round(surface.mask * 255).astype(np.uint8)
         if not is_flat:
             return Shot(rgb, mask, flat=_codes(_over(surface, shaded[1], self.wall(camera, film.flat))))

@@ -12,20 +12,21 @@ import numpy as np
 
 from litdome.compute import default_workers
 from litdome.errors import UsageError
-from litdome.geometry import Rig
 from litdome.lighting import KIND_CODES, HdriEntry, LightingSchedule
 from litdome.media.encode import VideoWriter
 from litdome.media.hdr import write_hdr
 from litdome.progress import Progress, silent
 from litdome.synth.boards import BoardDesign, board_for, write_board_takes
 from litdome.synth.body import make_body
+from litdome.synth.charts import write_charts
 from litdome.synth.description import write_description
 from litdome.synth.faults import draw_faults
 from litdome.synth.film import Film, Shot, shoot
 from litdome.synth.hdris import HDRI_KINDS, make_hdri
 from litdome.synth.render import Float32Array
 from litdome.synth.rig import expose, make_rig, wall_picture
-from litdome.synth.shading import DirectionalLights, dome_lights, flat_lights
+from litdome.synth.sensors import make_sensors
+from litdome.synth.shading import dome_lights, flat_lights
 from litdome.synth.spoil import spoil_file, stored_picture
 from litdome.synth.truth import RecordingTruth, TruthWriter, made, write_png, write_rig_truth
 
@@ -63,6 +64,7 @@ def make_recording(
     hdris: int = 8,
     hdri_gain: float = 1.0,
     lights: int = 128,
+    color_spread: float = 0.0,
     boards: bool = True,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -80,6 +82,7 @@ def make_recording(
         hdris: Number of HDRIs, each lit for a few pairs in a row, twice where there are pairs enough.
         hdri_gain: Dims (or brightens) the HDRIs; lights.csv says so.
         lights: LEDs on the dome.
+        color_spread: How much cameras differ in colour (0.1: gains by 20 %); above 0, charts are photographed too.
         boards: Also film a calibration board (not below 200 px height: no marker could be read).
         workers: Threads; all cores when None.
         progress: Hears of every frame.
@@ -104,6 +107,7 @@ def make_recording(
         hdris=hdris,
         hdri_gain=hdri_gain,
         lights=lights,
+        color_spread=color_spread,
     )
     report, threads = progress or silent, workers or default_workers()
     design = board_for(height) if boards else None
@@ -111,6 +115,8 @@ def make_recording(
         truth = TruthWriter(partial / "truth", take.truth)
         write_take(partial, take, _told(shoot(take.film, threads), truth, report, len(take.film.lights)), design)
         truth.close(threads)
+        if take.film.sensors:
+            write_charts(partial, take.film)
         if design:
             write_board_takes(partial, take.film, design, threads, report)
     return take.truth
@@ -131,6 +137,7 @@ def plan_take(
     hdris: int = 8,
     hdri_gain: float = 1.0,
     lights: int = 128,
+    color_spread: float = 0.0,
 ) -> Take:
     """Draw everything about a take: arguments and errors as `make_recording`'s."""
     for name, value in (("cameras", cameras), ("pairs", pairs), ("interleave", interleave), ("hdris", hdris)):
@@ -138,6 +145,8 @@ def plan_take(
             raise UsageError(f"{name} = {value}, at least 1 is needed")
     if not hdri_gain > 0:
         raise UsageError(f"hdri_gain = {hdri_gain:g}, must be above 0")
+    if not 0 <= color_spread <= 0.2:
+        raise UsageError(f"color_spread = {color_spread:g}, must be within 0..0.2")
     rng = np.random.default_rng([seed, 11])
     body, rig = make_body(subject), make_rig(cameras, width=width, height=height, seed=seed)
     schedule, maps = _draw_lights(pairs, interleave, min(hdris, pairs), hdri_gain, seed, rng)
@@ -153,7 +162,8 @@ def plan_take(
     flat = flat_lights(lights)
     lit = [dome_lights(hdr, lights, gain=hdri_gain) for hdr in maps]
     by_frame = [lit[index] if index >= 0 else flat for index in schedule.hdri]
-    return Take(truth, Film(rig, body, truth.start_s, fps, by_frame, flat, seed), tuple(maps))
+    sensors = make_sensors(cameras, color_spread, seed) if color_spread else ()
+    return Take(truth, Film(rig, body, truth.start_s, fps, by_frame, flat, seed, sensors), tuple(maps))
 
 
 def write_take(folder: Path, take: Take, shots: Iterator[tuple[Shot, ...]], design: BoardDesign | None = None) -> None:
@@ -171,7 +181,7 @@ def write_take(folder: Path, take: Take, shots: Iterator[tuple[Shot, ...]], desi
     for entry, hdr in zip(truth.schedule.entries, take.maps, strict=True):
         write_hdr(made(folder / "hdris" / f"{entry.name}.exr"), hdr)
     _write_videos(folder, take, shots)
-    _write_plates(folder, truth.rig, take.film.flat, take.film.seed)
+    _write_plates(folder, take.film)
 
 
 def need_new_folder(folder: Path) -> None:
@@ -253,7 +263,8 @@ def _with_neighbours(
     yield before, now, now
 
 
-def _write_plates(partial: Path, rig: Rig, flat: DirectionalLights, seed: int) -> None:
-    for k, camera in enumerate(rig.cameras):
-        picture = expose(wall_picture(camera, flat), np.random.default_rng([seed, 5, k]))
+def _write_plates(partial: Path, film: Film) -> None:
+    for k, camera in enumerate(film.rig.cameras):
+        rng = np.random.default_rng([film.seed, 5, k])
+        picture = expose(wall_picture(camera, film.flat), rng, film.sensor(k))
         write_png(partial / "background" / f"{camera.id}.png", picture)

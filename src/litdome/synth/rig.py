@@ -12,6 +12,7 @@ from litdome.color import srgb_from_linear
 from litdome.geometry import Camera, Rig, look_at
 from litdome.lighting import sh_basis
 from litdome.synth.render import Float32Array, camera_rays
+from litdome.synth.sensors import Sensor
 from litdome.synth.shading import DirectionalLights, dome_directions
 
 TARGET = np.array([0.0, 0.92, 0.0])  # half the height of a standing person, m
@@ -96,8 +97,9 @@ def _from_line(angle: npt.NDArray[np.float64], step: float) -> npt.NDArray[np.fl
     return np.asarray(np.abs((angle + step / 2) % step - step / 2))
 
 
-def expose(linear: Float32Array, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+def expose(linear: Float32Array, rng: np.random.Generator, sensor: Sensor | None = None) -> npt.NDArray[np.uint8]:
     """What the sensor stores of linear light under session gain 1: shot and read noise, sRGB curve, 8 bits."""
+    linear = linear if sensor is None else sensor.see(linear)
     noise = rng.standard_normal(linear.shape, np.float32)
     signal = np.clip(linear, 0, 1.2)
     noise *= np.sqrt(SHOT_NOISE * signal + READ_NOISE**2)
