@@ -1,5 +1,13 @@
-"""Calibrations from and to other programs: one module per format, one door."""
+"""Calibrations from and to other programs: one module per format, one door (docs/conventions.md)."""
 
-from litdome.calib.exchange.transforms import read_calibration, read_qualisys, read_transforms, write_transforms
+from pathlib import Path
 
-__all__ = ["read_calibration", "read_qualisys", "read_transforms", "write_transforms"]
+from litdome.calib.exchange.formats import FORMATS, format_of_name, read_calibration, recognise, write_calibration
+from litdome.geometry import Rig
+
+__all__ = ["FORMATS", "format_of_name", "read_calibration", "recognise", "write_calibration", "write_transforms"]
+
+
+def write_transforms(path: Path, rig: Rig) -> None:
+    """Write a rig as a nerfstudio transforms.json."""
+    write_calibration(path, rig, "nerfstudio")

@@ -33,13 +33,13 @@ class FoundCamera:
     Attributes:
         id: Its name in the file.
         size: (width, height), px; None where the file does not say.
-        intrinsics: K, shape (3, 3), px, pixel centres at integers; where ``size`` is None and ``relative``, in picture
-            widths from the picture's corner.
+        intrinsics: K, shape (3, 3), px, pixel centres at integers; or, where `relative`, in picture widths from the
+            picture's corner.
         distortion: As in `Camera`, shape (8,).
         world_from_camera: Shape (4, 4), metres; None where the file holds no pose.
         model: Lens model.
         relative: K counts in picture widths.
-        aspect: Height of the picture in widths, where the file says it without a size.
+        aspect: Height of the picture in widths, where the file says it.
     """
 
     id: str
@@ -60,18 +60,17 @@ class FoundCamera:
         size = self.size or _size_of(self, where, sizes)
         if not all(0 < side <= MAX_SIDE_PX for side in size):
             raise CalibrationError(f"{where}: its pictures are {size[0]}x{size[1]} px")
-        intrinsics = self._pixels(size)
+        intrinsics = _in_pixels(self.intrinsics, size[0]) if self.relative else self.intrinsics
         _need_finite(where, intrinsics, self.distortion)
         lens = _need_triangular(where, intrinsics, size)
         pose = np.eye(4) if self.world_from_camera is None else rigid(self.world_from_camera, where)
         return Camera(self.id, *size, lens, self.distortion, pose, self.model)
 
-    def _pixels(self, size: tuple[int, int]) -> FloatArray:
-        if not self.relative:
-            return self.intrinsics
-        at_one = self.intrinsics.copy()
-        at_one[:2, 2] -= CORNER
-        return scaled_intrinsics(at_one, size[0], size[0])
+
+def _in_pixels(relative: FloatArray, width: int) -> FloatArray:
+    at_one = relative.copy()
+    at_one[:2, 2] -= CORNER
+    return scaled_intrinsics(at_one, width, width)
 
 
 def _size_of(camera: FoundCamera, where: str, sizes: Sizes) -> tuple[int, int]:
