@@ -141,6 +141,6 @@ def test_an_import_is_fitted_to_the_session(tmp_path: Path) -> None:
 
 def test_without_board_takes_the_error_says_what_to_type(tmp_path: Path) -> None:
     session = ingested(make_take(tmp_path / "take", boards=False), tmp_path / "take.zarr")
-    with pytest.raises(CalibrationError, match="no board take of camera c00") as caught:
+    with pytest.raises(CalibrationError, match="no such folder of board takes") as caught:
         run_stage(session, Calibrate(), CalibrateConfig())
     assert "--import FILE" in str(caught.value.hint)

@@ -6,7 +6,8 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from litdome.config import build_config
 from litdome.errors import InputError, LitdomeError, StoreError, UsageError
 from litdome.progress import Progress, ShouldStop, never, silent
 from litdome.stage import Stage, StageConfig, Unit
+from litdome.store.copy import copy_session
 from litdome.store.files import open_files
 from litdome.store.lock import absolute_url, hold_session
 from litdome.store.provenance import (
@@ -71,16 +73,30 @@ def processing_stages() -> dict[str, Stage]:
     return {stage.name: stage for stage in stages}
 
 
+def side_stages() -> dict[str, Stage]:
+    """The stages that run by their own command only: they need pictures that not every take has."""
+    from litdome.calib.color_stage import Color
+
+    stages: list[Stage] = [Color()]
+    return {stage.name: stage for stage in stages}
+
+
 def config_models() -> dict[str, type[StageConfig]]:
     """The settings model of each stage, ingest included."""
     from litdome.capture.ingest import Ingest
 
-    return {"ingest": Ingest.Config, **{name: stage.Config for name, stage in processing_stages().items()}}
+    stages = {**processing_stages(), **side_stages()}
+    return {"ingest": Ingest.Config, **{name: stage.Config for name, stage in stages.items()}}
+
+
+def needed_stages(session: Session, stage: Stage) -> tuple[str, ...]:
+    """The stages that ``stage`` needs in a session; one that holds only a rig was never ingested."""
+    return tuple(name for name in stage.needs if not (session.is_rig_only and name == "ingest"))
 
 
 def wanted_fingerprint(session: Session, stage: Stage, config: StageConfig) -> str | None:
     """The fingerprint that a finished run of ``stage`` would have now; None while an input is missing."""
-    inputs = {name: session.record(name) for name in stage.needs}
+    inputs = {name: session.record(name) for name in needed_stages(session, stage)}
     if any(record is None or not record.finished for record in inputs.values()):
         return None
     found = {name: record.fingerprint for name, record in inputs.items() if record is not None}
@@ -94,8 +110,8 @@ def stage_status(session: Session, stage: Stage, config: StageConfig | None = No
     if record is None:
         return StageStatus(stage.name, "missing", 0, 0)
     done = session.done(stage.name)
-    used = config if config is not None else stage.Config.model_validate(record.config)
-    wanted = wanted_fingerprint(session, stage, used)
+    used = config if config is not None else config_of_last_run(session, stage)  # None: of another version
+    wanted = None if used is None else wanted_fingerprint(session, stage, used)
     if stage.needs and record.fingerprint != wanted:
         state: State = "stale"
     else:
@@ -221,9 +237,38 @@ def ingest_recording(
             raise
 
 
+def calibrate_new_rig(url: str, tables: Mapping[str, Any], *, progress: Progress = silent) -> StageRecord:
+    """Calibrate a rig that nothing was recorded with yet, into a new session that holds only that rig.
+
+    It is made elsewhere and copied when it is whole: what fails or is interrupted leaves nothing at ``url``.
+
+    Args:
+        url: The session.
+        tables: Settings tables; ``calibrate`` counts.
+        progress: Callback.
+
+    Raises:
+        CalibrationError: As the stage; no session is left behind.
+        UsageError: Something is at ``url`` already.
+    """
+    from litdome.calib.rig_session import new_rig_session
+    from litdome.calib.stage import Calibrate, CalibrateConfig
+
+    stage = Calibrate(progress)
+    config = build_config(CalibrateConfig, stage.name, tables)
+    name = PurePosixPath(url.rstrip("/")).name
+    with hold_session(url), TemporaryDirectory(prefix="litdome-rig-") as scratch:
+        if session_exists(url):
+            raise UsageError(f"{url}: exists already, and is no session", hint="give another name, or remove it")
+        made = new_rig_session(str(Path(scratch) / name), config)
+        record = run_stage(made, stage, config)
+        copy_session(made.url, url)
+    return record
+
+
 def recording_inputs(folder: Path) -> dict[str, str]:
     """The fingerprint of a recording folder, as the record of ingest holds it."""
-    return {"recording": folder_fingerprint(folder, without=("truth", "boards"))}
+    return {"recording": folder_fingerprint(folder, without=("truth", "boards", "charts"))}
 
 
 def _same_session(
@@ -303,7 +348,7 @@ def _run_pending(
 
 def _input_fingerprints(session: Session, stage: Stage, config: StageConfig) -> dict[str, str]:
     found = {}
-    for name in stage.needs:
+    for name in needed_stages(session, stage):
         record = session.record(name)
         if record is None or not record.finished:
             verb = "has not been run" if record is None else "is unfinished"

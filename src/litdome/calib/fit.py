@@ -1,4 +1,4 @@
-"""Calibrations brought to the stored pictures: names matched, sizes fitted, unbelievable lenses refused."""
+"""Calibrations brought to the stored pictures: names matched, sizes fitted."""
 
 from __future__ import annotations
 
@@ -12,10 +12,6 @@ from litdome.errors import CalibrationError
 from litdome.geometry import Camera, Rig
 
 CalibrationFit = Literal["crop-left", "crop-centre", "scale"]
-MAX_CENTRE_OFFSET = 0.3  # principal point from the picture's centre, of the picture's longer side
-MAX_ASPECT = 0.1  # |fx / fy - 1|
-FOCAL_RANGE = (0.2, 20.0)  # focal length, of the picture's longer side
-MAX_TANGENTIAL = 0.2
 
 
 @dataclass(frozen=True)
@@ -40,33 +36,50 @@ class StoredCamera:
     crop: tuple[int, int, int, int] | None = None
 
 
-def match_rig(found: Rig, cameras: Sequence[StoredCamera], source: str) -> Rig:
-    """The cameras of ``found`` by the session's ids, at the stored sizes.
-
-    Names match exactly, or else but for case.
+def match_names(found: Sequence[str], wanted: Sequence[str], source: str) -> dict[str, str]:
+    """The name in ``found`` of each camera in ``wanted``: exactly the same, or else but for case.
 
     Raises:
-        CalibrationError: A camera is missing from ``found``, has another size that nobody declared, or an
-            unbelievable lens.
+        CalibrationError: Cameras that are not in ``found``, or are there twice; names them and what there is.
     """
-    fitted = []
-    for camera in cameras:
-        same = [c for c in found.cameras if c.id == camera.id]
-        same = same or [c for c in found.cameras if c.id.lower() == camera.id.lower()]
-        if len(same) != 1:
-            held = ", ".join(found.ids)
-            raise CalibrationError(f"{source}: no camera {camera.id} in it (it holds {held})", hint="rename them there")
-        fitted.append(fit_camera(replace(same[0], id=camera.id, role=camera.role), camera))
-    return Rig(tuple(fitted))
+    matched, missing = {}, []
+    for id in wanted:
+        same = [name for name in found if name == id] or [name for name in found if name.lower() == id.lower()]
+        if len(same) == 1:
+            matched[id] = same[0]
+        else:
+            missing.append(id)
+    if missing:
+        some = f"camera{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+        raise CalibrationError(f"{source}: no {some} in it (it holds {', '.join(found)})", hint="rename them there")
+    return matched
+
+
+def match_rig(found: Rig, cameras: Sequence[StoredCamera], source: str) -> Rig:
+    """The session's cameras out of ``found``, under the session's ids, still at the sizes that ``found`` states.
+
+    Raises:
+        CalibrationError: As `match_names`.
+    """
+    names = match_names(found.ids, [camera.id for camera in cameras], source)
+    return Rig(tuple(replace(found[names[camera.id]], id=camera.id, role=camera.role) for camera in cameras))
+
+
+def fit_rig(rig: Rig, cameras: Sequence[StoredCamera]) -> Rig:
+    """Calibrated cameras, in the session's order, at the sizes of the stored pictures.
+
+    Raises:
+        CalibrationError: Another size than the recorded pictures' that nobody declared.
+    """
+    return Rig(tuple(fit_camera(found, camera) for found, camera in zip(rig.cameras, cameras, strict=True)))
 
 
 def fit_camera(calibrated: Camera, camera: StoredCamera) -> Camera:
     """A calibrated camera at the size of the stored pictures.
 
     Raises:
-        CalibrationError: Another size than the recorded pictures' that nobody declared, or an unbelievable lens.
+        CalibrationError: Another size than the recorded pictures' that nobody declared.
     """
-    check_believable(calibrated)
     size = (calibrated.width, calibrated.height)
     if size == camera.stored:
         return calibrated
@@ -102,36 +115,3 @@ def _as_recorded(calibrated: Camera, camera: StoredCamera) -> Camera:
     if camera.fit == "crop-centre":
         intrinsics[:2, 2] -= cut / 2
     return replace(calibrated, width=camera.recorded[0], height=camera.recorded[1], intrinsics=intrinsics)
-
-
-def check_believable(camera: Camera) -> None:
-    """Refuse a lens that cannot be.
-
-    Raises:
-        CalibrationError: Focal length, aspect, principal point or tangential distortion out of bounds; says measured
-            and allowed.
-    """
-    longer = max(camera.width, camera.height)
-    focal_x, focal_y = camera.intrinsics[0, 0], camera.intrinsics[1, 1]
-    middle = np.array([camera.width - 1, camera.height - 1]) / 2
-    offset = float(np.linalg.norm(camera.intrinsics[:2, 2] - middle)) / longer
-    tangential = float(np.abs(camera.distortion[2:4]).max()) if camera.model != "fisheye4" else 0.0
-    numbers = np.concatenate([camera.intrinsics.ravel(), camera.distortion, camera.world_from_camera.ravel()])
-    problems = (
-        (not np.isfinite(numbers).all(), "its values are not finite"),
-        (
-            not FOCAL_RANGE[0] <= focal_x / longer <= FOCAL_RANGE[1],
-            f"focal length {focal_x:.0f} px, allowed {FOCAL_RANGE[0] * longer:.0f} to {FOCAL_RANGE[1] * longer:.0f}",
-        ),
-        (abs(focal_x / focal_y - 1) > MAX_ASPECT, f"fx / fy = {focal_x / focal_y:.3f}, allowed 1 +- {MAX_ASPECT}"),
-        (
-            offset > MAX_CENTRE_OFFSET,
-            f"principal point {offset * longer:.0f} px from the centre > {MAX_CENTRE_OFFSET * longer:.0f} px",
-        ),
-        (tangential > MAX_TANGENTIAL, f"tangential distortion {tangential:.3f} > {MAX_TANGENTIAL}"),
-    )
-    for wrong, problem in problems:
-        if wrong:
-            raise CalibrationError(
-                f"camera {camera.id}: not to be believed: {problem}", hint="calibrate this camera again"
-            )

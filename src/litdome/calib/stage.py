@@ -2,222 +2,266 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
-from litdome.calib.boards import BoardSpec, BoardTake, board_spec, detect_take
+from litdome.calib.boards import BoardSpec, board_spec, parse_board
+from litdome.calib.calibration import (
+    Calibration,
+    calibration_of,
+    stored_cameras,
+    stored_key,
+    stored_rig,
+    write_calibration,
+    write_world,
+)
 from litdome.calib.exchange import read_calibration
-from litdome.calib.fit import StoredCamera, fit_camera, match_rig
-from litdome.calib.lenses import Lens, calibrate_lens
-from litdome.calib.poses import solve_poses
-from litdome.calib.world import level_rig
-from litdome.errors import CalibrationError
-from litdome.geometry import Camera, Rig
-from litdome.media.images import VIDEO_SUFFIXES
+from litdome.calib.fit import StoredCamera, fit_rig, match_names, match_rig
+from litdome.calib.footage import BoardFootage, read_footage
+from litdome.calib.from_boards import SolveSettings, calibrate_from_boards, floor_views
+from litdome.calib.marks import place_by_points, read_points
+from litdome.calib.rig_check import check_rig
+from litdome.calib.world import Placement, place_by_cameras, place_by_floor
+from litdome.errors import CalibrationError, LitdomeError
+from litdome.geometry import LensModel, Rig
+from litdome.progress import Progress, silent
 from litdome.stage import SessionLike, StageConfig, Summary, Unit
+from litdome.store.provenance import digest, file_fingerprint
+from litdome.store.session import Session
 
-FloatArray = npt.NDArray[np.float64]
+World = Literal["auto", "floor", "points", "cameras", "file"]
+WORLD_SETTINGS = {"world", "world_points", "free_scale"}
+STORE_FILE = "zarr.json"
+SESSION_PARTS = ("rig", "calibration", "steps/calibrate")  # of a session that is imported
 
 
 class CalibrateConfig(StageConfig):
     """Settings of calibrate."""
 
     source: Literal["boards", "import"] = Field("boards", description="board takes, or another program's file")
-    import_file: str | None = Field(None, description="Qualisys .qca.txt or nerfstudio transforms.json")
-    boards_dir: str | None = Field(None, description="folder with intrinsic/ and extrinsic/; default the recording's")
-    refine_lenses: bool = Field(True, description="refine f, k1 and k2 together with the poses")
+    import_file: str | None = Field(None, description="another program's file, or a session that is calibrated")
+    boards_dir: str | None = Field(None, description="folder with the board takes; default the recording's boards/")
+    board: str | None = Field(
+        None, description="the board, charuco:9x7:100:75:DICT_4X4_100; default as described there"
+    )
+    intrinsics_file: str | None = Field(None, description="take the lenses from this file, the poses from the boards")
+    model: LensModel = Field("pinhole5", description="lens model: pinhole5, pinhole8 or fisheye4")
+    models: dict[str, LensModel] = Field({}, description="lens model by camera, where it is another one")
+    refine: str = Field("auto", description="lens values refined with the poses: auto, none, or a list: f,k1,k2")
     max_rms_px: float = Field(2.0, gt=0, description="largest reprojection error of a camera that is believed, px")
     max_pictures: int = Field(80, ge=3, description="pictures of a board take that are searched")
+    world: World = Field("auto", description="what says where up, floor and origin are: floor, points, cameras, file")
+    world_points: str | None = Field(None, description="TOML file of marked points (docs/calibration.md)")
+    free_scale: bool = Field(False, description="take the scale from the marked points, not from the board or file")
 
-
-@dataclass(frozen=True, eq=False)
-class Calibration:
-    """What calibrate found.
-
-    Attributes:
-        rig: At the stored sizes, world +y up, metres.
-        rms_px: Reprojection error by camera, shape (camera,); NaN for an import.
-        intrinsics_std: fx, fy, cx, cy (px), then 8 distortion values, shape (camera, 12); NaN for an import.
-        pose_std: Rotation (rad) and translation (m) against the first camera, shape (camera, 6); NaN for an import.
-        source: In words.
-        warnings: What was left out.
-    """
-
-    rig: Rig
-    rms_px: FloatArray
-    intrinsics_std: FloatArray
-    pose_std: FloatArray
-    source: str
-    warnings: tuple[str, ...] = ()
+    def solve_settings(self) -> SolveSettings:
+        """Those that lenses and poses depend on."""
+        return SolveSettings(self.refine, self.max_rms_px, self.max_pictures, self.model, self.models)
 
 
 class Calibrate:
-    """Writes the rig: intrinsics, distortion, poses, and how well they are known."""
+    """Writes the rig: intrinsics, distortion, poses, how well they are known, and the corners they rest on."""
 
     name: ClassVar[str] = "calibrate"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "lenses and poses of all cameras"
     needs: ClassVar[tuple[str, ...]] = ("ingest",)
     Config: ClassVar[type[StageConfig]] = CalibrateConfig
+
+    def __init__(self, progress: Progress = silent) -> None:
+        self.progress = progress
 
     def prepare(self, session: SessionLike, config: CalibrateConfig) -> list[Unit]:
         """One unit: the cameras belong together."""
         return [Unit(None, 0, 1)]
 
     def run(self, session: SessionLike, config: CalibrateConfig, unit: Unit) -> None:
-        """Calibrate and write the rig."""
-        cameras = stored_cameras(session)
-        if config.source == "import":
-            if config.import_file is None:
-                raise CalibrationError("calibrate: source is import, but no file", hint="--import FILE")
-            found = import_calibration(Path(config.import_file), cameras)
+        """Calibrate, place the rig in the world, and only then write; what differs by the world alone is not solved
+        again."""
+        cameras, key = stored_cameras(session), solution_key(session, config)
+        if is_solved(session, key):
+            rig, boards = stored_rig(session)
+            placement = place(rig, fit_rig(rig, cameras), config, session)
         else:
-            folder = _boards_folder(session, config)
-            found = calibrate_from_boards(folder, board_spec(session.attrs.get("board")), cameras, config)
-        _write(session, found)
+            found = find_calibration(session, cameras, config, self.progress)
+            rig, boards, fitted = found.rig, found.boards, fit_rig(found.rig, cameras)
+            placement = place(rig, fitted, config, session)
+            write_calibration(session, found, fitted, key)
+        write_world(session, rig, boards, placement)
 
     def input_files(self, session: SessionLike, config: CalibrateConfig) -> list[Path]:
-        """The imported file, or all pictures and videos of the board takes."""
-        if config.source == "import":
-            return [Path(config.import_file)] if config.import_file else []
-        return sorted(path for path in _boards_folder(session, config).rglob("*") if path.is_file())
+        """The imported file or session, the board takes, the marked points."""
+        points = _files_of(config.world_points)
+        return sorted({*_solved_from(session, config), *_floor_files(session, config), *points})
 
     def finish(self, session: SessionLike, config: CalibrateConfig) -> Summary:
-        """Reprojection error by camera."""
-        attrs = session.array("rig/reprojection_px").attrs
+        """Errors by camera and over all, what was refined, how the world was found."""
+        own, world = (session.array(f"{path}_from_camera").attrs for path in ("calibration/rig", "rig/world"))
         rms = session.read("rig/reprojection_px")
-        summary: Summary = {"cameras": list(session.cameras), "source": attrs["source"], "warnings": attrs["warnings"]}
+        summary: Summary = {"cameras": list(session.cameras), **own["summary"], "world": world["world"]}
         if np.isfinite(rms).all():
-            summary["rms_px"] = [round(float(value), 4) for value in rms]
-        return summary
+            widths = [width for width, _ in session.array("calibration/corner_px").attrs["sizes"]]
+            scales = [width / session.size(id)[0] for id, width in zip(session.cameras, widths, strict=True)]
+            summary["rms_px"] = [round(float(value) * scale, 4) for value, scale in zip(rms, scales, strict=True)]
+        return {**summary, "warnings": [*own["warnings"], *world["warnings"]]}
 
 
-def _boards_folder(session: SessionLike, config: CalibrateConfig) -> Path:
-    return Path(config.boards_dir or Path(str(session.attrs.get("recording", ""))) / "boards")
+def find_calibration(
+    session: SessionLike, cameras: Sequence[StoredCamera], config: CalibrateConfig, progress: Progress
+) -> Calibration:
+    """Lenses and poses of the session's cameras, from boards or from a file.
 
-
-def stored_cameras(session: SessionLike) -> tuple[StoredCamera, ...]:
-    """The session's cameras with the sizes that a calibration must fit."""
-    attrs = session.array("rig/size").attrs
-    return tuple(
-        StoredCamera(
-            id, role, session.size(id), tuple(recorded), declared and tuple(declared), fit, crop and tuple(crop)
-        )
-        for id, role, recorded, declared, fit, crop in zip(
-            session.cameras,
-            attrs["roles"],
-            attrs["recorded_sizes"],
-            attrs["calibration_sizes"],
-            attrs["calibration_fits"],
-            attrs.get("crops", [None] * len(session.cameras)),
-            strict=True,
-        )
-    )
+    Raises:
+        CalibrationError: The source is missing or unreadable, or what it says cannot be.
+    """
+    if config.source == "import":
+        if config.import_file is None:
+            raise CalibrationError("calibrate: source is import, but no file", hint="--import FILE")
+        return import_calibration(Path(config.import_file), cameras)
+    ids = [camera.id for camera in cameras]
+    footage = read_footage(boards_folder(session, config)).called(ids)
+    lenses = None if config.intrinsics_file is None else _known_lenses(Path(config.intrinsics_file), cameras)
+    unknown = sorted(set(config.models) - set(ids))
+    if unknown:
+        raise CalibrationError(f"calibrate.models: no camera {', '.join(unknown)}", hint=f"cameras: {', '.join(ids)}")
+    spec = find_board(session, config, footage)
+    return calibrate_from_boards(footage, spec, ids, config.solve_settings(), lenses=lenses, progress=progress)
 
 
 def import_calibration(file: Path, cameras: Sequence[StoredCamera]) -> Calibration:
-    """The rig of another program's file.
+    """The rig of another program's file, or of another session together with what it rests on.
 
     Raises:
-        CalibrationError: Unreadable, a camera missing, another size that nobody declared, an unbelievable lens.
+        CalibrationError: Unreadable, a camera missing, an unbelievable lens.
+        StoreError: A folder that looks like a session, and is none.
     """
-    rig = match_rig(read_calibration(file), cameras, file.name)
-    count = len(cameras)
-    rms, lens_std, pose_std = (np.full(shape, np.nan) for shape in ((count,), (count, 12), (count, 6)))
-    return Calibration(rig, rms, lens_std, pose_std, f"import {file.name}")
+    source = f"import {file.name}"
+    is_session = (file / STORE_FILE).is_file()
+    found = (
+        calibration_of(Session.open(str(file)), source) if is_session else Calibration.of_rig(read_rig(file), source)
+    )
+    rig = match_rig(found.rig, cameras, file.name)
+    names = match_names(found.rig.ids, rig.ids, file.name)
+    rows = [found.rig.ids.index(names[id]) for id in rig.ids]
+    chosen = found.of_cameras(rows, rig)
+    return replace(chosen, warnings=tuple(dict.fromkeys([*chosen.warnings, *check_rig(rig)])))
 
 
-def calibrate_from_boards(
-    folder: Path, spec: BoardSpec, cameras: Sequence[StoredCamera], config: CalibrateConfig
-) -> Calibration:
-    """Lenses from ``intrinsic/`` (or ``extrinsic/`` where a camera has no such take), poses from ``extrinsic/``.
+def read_rig(file: Path) -> Rig:
+    """The cameras of another program's file, or of a session.
 
     Raises:
-        CalibrationError: A take is missing, no board is found, or a camera's reprojection error is above the limit.
-        InputError: A take cannot be decoded.
+        CalibrationError: Unreadable, or the session is not calibrated.
+        StoreError: A folder that looks like a session, and is none.
     """
-    ids = [camera.id for camera in cameras]
-    if spec.kind == "chessboard" and (spec.columns + spec.rows) % 2 == 0:
-        raise CalibrationError(
-            f"a chessboard of {spec.columns}x{spec.rows} squares looks the same upside down: poses would be ambiguous",
-            hint="use a board with columns + rows odd, or a charuco",
-        )
-    joint = _detect({id: _take(folder / "extrinsic", id) for id in ids}, spec, config.max_pictures)
-    own = {id: take for id in ids if (take := _take_or_none(folder / "intrinsic", id)) is not None}
-    single = {**joint, **_detect(own, spec, config.max_pictures)}
-    lenses = {id: calibrate_lens(single[id].views, spec, single[id].size, name=f"camera {id}") for id in ids}
-    start = [_camera(id, lenses[id], joint[id]) for id in ids]
-    views = {id: take.views for id, take in joint.items()}
-    solution = solve_poses(start, views, spec, refine_lenses=config.refine_lenses)
-    for id, rms in zip(ids, solution.rms_px, strict=True):
-        if not rms <= config.max_rms_px:
-            raise CalibrationError(
-                f"camera {id}: reprojection {rms:.2f} px > {config.max_rms_px:.2f} px",
-                hint="hold the board still and check that all cameras are in step",
-            )
-    levelled = level_rig(solution.rig)
-    rig = Rig(tuple(fit_camera(found, camera) for found, camera in zip(levelled.cameras, cameras, strict=True)))
-    scales = np.array([fitted.width / found.width for fitted, found in zip(rig.cameras, levelled.cameras, strict=True)])
-    lens_std = np.array([np.pad(lenses[id].std, (0, 4)) for id in ids])
-    lens_std[:, :4] *= scales[:, None]
-    warnings = [f"camera {id}: board view {view} left out of the lens" for id in ids for view in lenses[id].rejected]
-    warnings += [f"camera {id}: board view {view} left out of the poses" for id, view in solution.dropped]
-    warnings.append(
-        "boards do not show which way the stage faces: +z is the open side of the camera ring, floor guessed"
-    )
-    how = f"boards, {solution.trimmed_rms_px:.3f} px without the worst 2.5 % of corners"
-    return Calibration(rig, solution.rms_px * scales, lens_std, solution.pose_std, how, tuple(warnings))
+    return Session.open(str(file)).rig if (file / STORE_FILE).is_file() else read_calibration(file)
 
 
-def _detect(sources: Mapping[str, Path], spec: BoardSpec, max_pictures: int) -> dict[str, BoardTake]:
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        takes = pool.map(lambda source: detect_take(source, spec, max_pictures=max_pictures), sources.values())
-        return dict(zip(sources, takes, strict=True))
+def place(rig: Rig, fitted: Rig, config: CalibrateConfig, session: SessionLike) -> Placement:
+    """Where a rig stands in the world, as the settings say.
+
+    ``auto``: by marked points where a file of them is given; else, from boards, by the board on the floor where it was
+    filmed and otherwise by the cameras' own up; an import stays where its file puts it.
+
+    Raises:
+        CalibrationError: What the settings ask for is missing, or contradicts the rig.
+    """
+    world = config.world
+    if world == "points" or (world == "auto" and config.world_points):
+        if config.world_points is None:
+            raise CalibrationError("calibrate: the world is to come from points, but no file", hint="--points FILE")
+        return place_by_points(fitted, read_points(Path(config.world_points)), free_scale=config.free_scale)
+    is_import = config.source == "import"
+    if world == "floor" or (world == "auto" and not is_import):
+        footage = read_footage(boards_folder(session, config))
+        if world == "floor" or any(camera.floor for camera in footage.cameras.values()):
+            spec = find_board(session, config, footage)
+            return place_by_floor(rig, floor_views(footage.called(rig.ids), spec, rig), spec)
+    if is_import and world != "cameras":
+        return _world_of_file(Path(config.import_file or ""))
+    if world == "file":
+        raise CalibrationError("calibrate.world = file: boards have no world of their own", hint="--world auto")
+    return place_by_cameras(rig)
 
 
-def _take(folder: Path, id: str) -> Path:
-    found = _take_or_none(folder, id)
-    if found is None:
-        raise CalibrationError(
-            f"{folder}: no board take of camera {id}", hint="litdome calibrate SESSION --boards DIR, or --import FILE"
-        )
-    return found
+def _world_of_file(file: Path) -> Placement:
+    """Nothing is moved; of a session, how its world was found is said on."""
+    if not (file / STORE_FILE).is_file():
+        return Placement(np.eye(4), f"as in {file.name}")
+    attrs = Session.open(str(file)).array("rig/world_from_camera").attrs
+    words, warnings = attrs.get("world"), cast(list[str], attrs.get("warnings", []))
+    return Placement(np.eye(4), f"as in {file.name}" + (f": {words}" if words else ""), warnings=tuple(warnings))
 
 
-def _take_or_none(folder: Path, id: str) -> Path | None:
-    if (folder / id).is_dir():
-        return folder / id
-    return next((path for suffix in VIDEO_SUFFIXES if (path := folder / f"{id}{suffix}").is_file()), None)
+def boards_folder(session: SessionLike, config: CalibrateConfig) -> Path:
+    """Where the board takes lie."""
+    return Path(config.boards_dir or Path(str(session.attrs.get("recording", ""))) / "boards")
 
 
-def _camera(id: str, lens: Lens, take: BoardTake) -> Camera:
-    if lens.size != take.size:
-        raise CalibrationError(f"camera {id}: lens take is {lens.size} px, pose take {take.size}", hint="film alike")
-    return Camera(id, *lens.size, lens.intrinsics, lens.distortion, np.eye(4))
+def find_board(session: SessionLike, config: CalibrateConfig, footage: BoardFootage) -> BoardSpec:
+    """The board: as the settings say, or else the footage, or else the recording.
+
+    Raises:
+        CalibrationError: Nobody says it, or it cannot be.
+    """
+    if config.board is not None:
+        return parse_board(config.board)
+    return footage.board or board_spec(session.attrs.get("board"))
 
 
-def _write(session: SessionLike, found: Calibration) -> None:
-    cameras = found.rig.cameras
+def _known_lenses(file: Path, cameras: Sequence[StoredCamera]) -> Rig:
+    lenses = match_rig(read_calibration(file), cameras, file.name)
+    check_rig(lenses)
+    return lenses
 
-    def write(name: str, values: FloatArray, dims: tuple[str, ...], unit: str, description: str) -> None:
-        session.write_small(f"rig/{name}", values, ("camera", *dims), unit=unit, description=description)
 
-    write(
-        "intrinsics", np.stack([c.intrinsics for c in cameras]), ("row", "column"), "px", "K, pixel centres at integers"
-    )
-    write("distortion", np.stack([c.distortion for c in cameras]), ("coefficient",), "1", "OpenCV order, zero-padded")
-    write("intrinsics_std", found.intrinsics_std, ("parameter",), "px", "fx fy cx cy, then distortion")
-    write("pose_std", found.pose_std, ("parameter",), "rad, m", "rotation, translation against the first camera")
-    write("reprojection_px", found.rms_px, (), "px", "root mean square per corner")
-    session.set_attrs("rig/reprojection_px", source=found.source, warnings=list(found.warnings))
-    session.set_attrs("rig/size", models=[camera.model for camera in cameras])
-    poses = np.stack([c.world_from_camera for c in cameras])
-    write("world_from_camera", poses, ("row", "column"), "m", "rigid, OpenCV camera axes, world +y up")
+def solution_key(session: SessionLike, config: CalibrateConfig) -> tuple[str, str]:
+    """Names what lenses and poses in the rig's own frame depend on: settings and cameras, and files ('' where those
+    are not there any more)."""
+    settings = {name: value for name, value in config.recorded().items() if name not in WORLD_SETTINGS}
+    cameras = [asdict(camera) for camera in stored_cameras(session)]
+    files = [file_fingerprint(file, file.parent) for file in _solved_from(session, config)]
+    return digest([Calibrate.version, settings, cameras, session.attrs.get("board")]), digest(files) if files else ""
+
+
+def is_solved(session: SessionLike, key: tuple[str, str]) -> bool:
+    """Whether the stored calibration was solved from the same; files that have been moved away count as the same."""
+    stored = stored_key(session)
+    return stored is not None and stored[0] == key[0] and key[1] in ("", stored[1])
+
+
+def _solved_from(session: SessionLike, config: CalibrateConfig) -> list[Path]:
+    """The files that lenses and poses come from."""
+    files = _files_of(config.intrinsics_file)
+    if config.source == "import":
+        return files + _files_of(config.import_file)
+    footage = _footage_or_none(session, config)
+    return files + (footage.files_of("intrinsic", "extrinsic") if footage else [])
+
+
+def _floor_files(session: SessionLike, config: CalibrateConfig) -> list[Path]:
+    uses_floor = config.world == "floor" or (config.world == "auto" and config.source == "boards")
+    footage = _footage_or_none(session, config) if uses_floor else None
+    return footage.files_of("floor") if footage else []
+
+
+def _footage_or_none(session: SessionLike, config: CalibrateConfig) -> BoardFootage | None:
+    """None where it has been moved away or is spoilt: a run says so, a status must not."""
+    try:
+        return read_footage(boards_folder(session, config))
+    except LitdomeError:
+        return None
+
+
+def _files_of(name: str | None) -> list[Path]:
+    """A file; all files of a folder; of a session, those of its calibration."""
+    path = Path(name or "")
+    if name is None or path.is_file():
+        return [] if name is None else [path]
+    parts = [path / part for part in SESSION_PARTS] if (path / STORE_FILE).is_file() else [path]
+    return sorted(file for part in parts for file in part.rglob("*") if file.is_file())

@@ -1,4 +1,4 @@
-"""Commands from a recording to a finished session: synth, ingest, calibrate, the stages, run."""
+"""Commands from a recording to a finished session: synth, ingest, the stages, run."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ STAGES = {
 @click.option("--height", default=640, show_default=True, help="Picture height, px.")
 @click.option("--boards/--no-boards", default=True, show_default=True, help="Film board takes too.")
 @click.option("--seed", default=0, show_default=True, help="Draws noise, lights and motion.")
+@click.option("--color-spread", default=0.0, help="How much cameras differ in colour (0.1); then photographs charts.")
 def synth(
     recording: Path,
     cameras: int,
@@ -49,6 +50,7 @@ def synth(
     height: int,
     boards: bool,
     seed: int,
+    color_spread: float,
 ) -> None:
     """Film on a simulated light stage: a recording folder with the exact truth beside it.
 
@@ -68,6 +70,7 @@ def synth(
             height=height,
             boards=boards,
             seed=seed,
+            color_spread=color_spread,
             progress=progress,
         )
     click.echo(str(recording))
@@ -111,32 +114,6 @@ def ingest(
     tables["ingest"] = {**tables.get("ingest", {}), **{key: value for key, value in given.items() if value is not None}}
     with open_executor(workers, scheduler) as executor:
         _ingest(recording, session, tables, executor, follow=follow)
-    click.echo(session)
-
-
-@click.command()
-@click.argument("session", type=str)
-@click.option("--boards", type=click.Path(path_type=Path), help="Folder with intrinsic/ and extrinsic/ board takes.")
-@click.option("--import", "import_file", type=click.Path(path_type=Path), help="Qualisys .qca.txt or transforms.json.")
-@place_options
-@settings_options
-def calibrate(
-    session: str,
-    boards: Path | None,
-    import_file: Path | None,
-    workers: int | None,
-    scheduler: str | None,
-    config_file: Path | None,
-    assignments: tuple[str, ...],
-) -> None:
-    """Lenses and poses of all cameras, from the recording's board takes or from a file.
-
-    Example: litdome calibrate take01.zarr --import Calib.qca.txt
-    """
-    tables = read_tables(session, config_file, assignments)
-    tables["calibrate"] = {**tables.get("calibrate", {}), **_calibration_source(boards, import_file)}
-    with open_executor(workers, scheduler) as executor:
-        _run_stages(session, ["calibrate"], tables, executor)
     click.echo(session)
 
 
@@ -200,7 +177,7 @@ def run(
     target = session or source
     tables = read_tables(target, config_file, assignments)
     if import_file is not None:
-        tables["calibrate"] = {**tables.get("calibrate", {}), **_calibration_source(None, import_file)}
+        tables["calibrate"] = {**tables.get("calibrate", {}), "source": "import", "import_file": str(import_file)}
     spec = build_config(DatasetSpec, "dataset", tables)
     stages = list(ORDER[1 : ORDER.index(until) + 1])
     if dry_run:
@@ -244,14 +221,6 @@ def _check_settings(tables: dict[str, Any]) -> None:
         build_config(model, name, tables)
 
 
-def _calibration_source(boards: Path | None, import_file: Path | None) -> dict[str, Any]:
-    if boards is not None and import_file is not None:
-        raise UsageError("--boards and --import exclude each other", hint="give one of them")
-    if import_file is not None:
-        return {"source": "import", "import_file": str(import_file)}
-    return {"source": "boards", "boards_dir": str(boards)} if boards is not None else {}
-
-
 def _region(crop: str) -> list[int]:
     parts = crop.split(",")
     if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
@@ -267,7 +236,7 @@ def _ingest(recording: Path, url: str, tables: dict[str, Any], executor: Executo
     with progress_bars() as progress, interruptible() as should_stop:
         record = read(recording, url, tables, executor=executor, progress=progress, should_stop=should_stop)
     if record is not None:
-        _say_warnings(record)
+        say_warnings(record)
         _say_verdict(url)
 
 
@@ -311,10 +280,11 @@ def _run_stages(
                 progress=progress,
                 should_stop=should_stop,
             )
-        _say_warnings(record)
+        say_warnings(record)
 
 
-def _say_warnings(record: StageRecord) -> None:
+def say_warnings(record: StageRecord) -> None:
+    """The warnings of a stage's record, on stderr."""
     for warning in record.warnings:
         click.echo(f"litdome: {record.stage}: {warning}", err=True)
 
@@ -355,4 +325,4 @@ def _print_plan(
         click.echo(f"dataset     {'exists' if dataset_path.exists() else 'to do'}")
 
 
-COMMANDS = [synth, ingest, calibrate, *(_stage_command(name, text) for name, text in STAGES.items()), run]
+COMMANDS = [synth, ingest, *(_stage_command(name, text) for name, text in STAGES.items()), run]
