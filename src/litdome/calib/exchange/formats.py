@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+import numpy as np
+
 from litdome.calib.exchange import (
     actorshq,
     captury,
@@ -69,6 +71,11 @@ def read_calibration(path: Path, *, sizes: Sizes | None = None, need_poses: bool
     Raises:
         CalibrationError: Missing, of no known format, spoilt, or holding what litdome cannot; names file and camera.
     """
+    with np.errstate(all="ignore"), told(str(path)):
+        return _read(path, sizes or {}, need_poses)
+
+
+def _read(path: Path, sizes: Sizes, need_poses: bool) -> Rig:
     found = FORMATS[recognise(path)].read(path)
     ids = [camera.id for camera in found]
     twice = sorted({id for id in ids if ids.count(id) > 1 or not id})
@@ -78,11 +85,7 @@ def read_calibration(path: Path, *, sizes: Sizes | None = None, need_poses: bool
     if not posed:
         what = "no cameras" if not found else f"no poses in it, only the lenses of {', '.join(ids)}"
         raise CalibrationError(f"{path}: {what}", hint="litdome calibrate SESSION --boards DIR --intrinsics FILE")
-    cameras = []
-    for camera in posed:
-        with told(f"{path}: camera {camera.id}"):
-            cameras.append(camera.completed(f"{path}: camera {camera.id}", sizes or {}))
-    return Rig(tuple(cameras))
+    return Rig(tuple(camera.completed(f"{path}: camera {camera.id}", sizes) for camera in posed))
 
 
 def recognise(path: Path) -> str:

@@ -170,6 +170,8 @@ def told(where: str) -> Iterator[None]:
         raise
     except KeyError as error:
         raise CalibrationError(f"{where}: it has no {error.args[0]}") from error
+    except OSError as error:
+        raise CalibrationError(f"{where}: {error.strerror}") from error
     except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, RecursionError) as error:
         raise CalibrationError(f"{where}: {str(error) or type(error).__name__}") from error
 

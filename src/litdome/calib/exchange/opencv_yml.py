@@ -56,7 +56,7 @@ def _entries(path: Path) -> dict[str, str]:
     """The text of each top-level key."""
     text = read_text(path)
     starts = [*KEY.finditer(text)]
-    stops = [*(match.start() for match in starts[1:]), len(text)]
+    stops = [*(match.start() for match in starts), len(text)][1:]
     return {match[1].strip(): text[match.end() : stop] for match, stop in zip(starts, stops, strict=True)}
 
 
