@@ -91,7 +91,7 @@ def write_measured(session: Session, *, views: int = 12, seed: int = 0, **summar
     attrs = {"sizes": [list(SIZE)] * cameras, "variant": ["as printed"] * cameras}
     session.write_small("calibration/corner_px", pixels.astype(np.float32), ("corner", "2"), attrs=attrs)
     session.write_small("calibration/corner_residual_px", residuals.astype(np.float32), ("corner", "2"))
-    boards = {"views": [5 * view for view in range(views)], "board": BOARD}
+    boards = {"views": [5 * view for view in range(views)]}
     session.write_small("calibration/world_from_board", board_poses(views), ("view", "row", "column"), attrs=boards)
     lens_std = np.tile([0.4, 0.4, 0.8, 0.7, 0.001, 0.004, 0.0001, 0.0001, 0.01, np.nan, np.nan, np.nan], (cameras, 1))
     pose_std = np.tile([1e-4, 1e-4, 1e-4, 3e-4, 3e-4, 3e-4], (cameras, 1))
@@ -102,6 +102,7 @@ def write_measured(session: Session, *, views: int = 12, seed: int = 0, **summar
     last = session.cameras[-1]
     found = {
         "source": "boards, charuco 7x5",
+        "board": BOARD,
         "cameras": list(session.cameras),
         "rms_px": rms,
         "trimmed_rms_px": 0.27,

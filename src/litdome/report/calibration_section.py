@@ -19,7 +19,7 @@ from litdome.report.calibration_charts import (
     residual_histogram,
 )
 from litdome.report.calibration_tables import LensRow, PlaceRow, lens_table, place_table
-from litdome.report.calibration_words import calibration_headline, calibration_troubles
+from litdome.report.calibration_words import calibration_headline, calibration_troubles, measured
 from litdome.report.color_patches import ColorCard, color_cards
 from litdome.report.frusta import make_scene, scene_json, scene_svg
 from litdome.store.session import Session
@@ -28,6 +28,8 @@ Summary = Mapping[str, Any]
 FloatArray = npt.NDArray[np.float64]
 USED, CORNER_OUT, VIEW_OUT = 0, 1, 2  # calibration/corner_state
 OPEN_CARDS = 12  # larger rigs show the cards of marked cameras, and the others when asked
+IMPORTED = "This calibration was imported: it holds no board corners, so no residuals and no coverage can be shown."
+OLDER = "This calibration was made before board corners were stored: residuals and coverage are not known."
 BOARD_SIDE_M = 0.1  # of a board as drawn where nothing says how large it is
 
 
@@ -101,7 +103,8 @@ def calibration_section(session: Session) -> CalibrationSection:
     rig, corners = session.rig, _corners(session)
     cards = _cards(session.cameras, corners, summary, troubles) if corners is not None else ()
     few = len(cards) <= OPEN_CARDS
-    missing = "" if corners is not None else _why_no_corners(session)
+    imported = str(summary.get("source", "")).startswith("import")
+    missing = "" if corners is not None else IMPORTED if imported else OLDER
     columns, lenses = lens_table(
         rig, _known(session, "rig/intrinsics_std", 12), summary.get("freed") or {}, summary.get("weak") or {}
     )
@@ -113,7 +116,7 @@ def calibration_section(session: Session) -> CalibrationSection:
         facts=_facts(summary),
         troubles=tuple(text for _, text, _ in troubles),
         missing=missing,
-        command=command if missing and "import" not in str(summary.get("source")) else "",
+        command=command if missing == OLDER else "",
         space=scene_svg(scene, f"{len(rig.cameras)} cameras in space, seen from the front, the right and above"),
         scene=scene_json(scene),
         grid=f"{scene.step_m:g} m" if scene.lines["floor"] else "",
@@ -148,12 +151,6 @@ def _corners(session: Session) -> Corners | None:
     )
 
 
-def _why_no_corners(session: Session) -> str:
-    if session.has("calibration/corner_px"):
-        return "This calibration was imported: it holds no board corners, so no residuals and no coverage can be shown."
-    return "This calibration was made before board corners were stored: residuals and coverage are not known."
-
-
 def _known(session: Session, path: str, length: int) -> FloatArray:
     """An array of the rig as (camera, length); NaN where it was not stored."""
     if not session.has(path):
@@ -169,7 +166,9 @@ def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
         "board pair distances": ("pair_distance_mm", "mm"),
     }
     found = [
-        (name, f"{summary[key]:.3f} {unit}") for name, (key, unit) in numbers.items() if summary.get(key) is not None
+        (name, f"{value:.3f} {unit}")
+        for name, (key, unit) in numbers.items()
+        if (value := measured(summary, key)) is not None
     ]
     return (*((name, str(summary[name])) for name in ("source", "world") if summary.get(name)), *found)
 
@@ -222,7 +221,7 @@ def _cards(
 
 def _scene(session: Session, rig: Rig, corners: Corners | None, summary: Summary, marked: set[str]) -> Any:
     poses, views = _boards(session)
-    outline = _outline(session)
+    outline = _outline(session, summary)
     row_of = {view: row for row, view in enumerate(views)}
     about = []
     rms = _known(session, "rig/reprojection_px", 1)[:, 0]
@@ -252,14 +251,12 @@ def _boards(session: Session) -> tuple[FloatArray, list[int]]:
     return session.read(path).astype(np.float64), [int(view) for view in cast(Any, session.array(path).attrs["views"])]
 
 
-def _outline(session: Session) -> FloatArray:
+def _outline(session: Session, summary: Summary) -> FloatArray:
     """Corners of the board in its own frame, shape (4, 3), m; a small square where its size is not stored."""
-    path = "calibration/world_from_board"
-    stored = session.array(path).attrs.get("board") if session.has(path) else None
-    about = stored or session.attrs.get("board")
+    about = summary.get("board") or session.attrs.get("board")
     if not isinstance(about, Mapping) or not about.get("square_mm"):
         return np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) * BOARD_SIDE_M / 2
-    width, height = (float(cast(Any, about[name]) * about["square_mm"]) / 1000 for name in ("columns", "rows"))
+    width, height = (float(about[name]) * float(about["square_mm"]) / 1000 for name in ("columns", "rows"))
     return np.array([[0, 0, 0], [width, 0, 0], [width, height, 0], [0, height, 0]])
 
 

@@ -22,6 +22,12 @@ def overall_px(summary: Mapping[str, Any]) -> float | None:
     return float(np.sqrt(np.mean(np.square(found)))) if found else None
 
 
+def measured(summary: Mapping[str, Any], key: str) -> float | None:
+    """A number of the summary; None where it is not there or could not be measured."""
+    value = summary.get(key)
+    return float(value) if value is not None and np.isfinite(value) else None
+
+
 def calibration_headline(summary: Mapping[str, Any]) -> str:
     """What a technician reads first: ``4 cameras, 0.31 px (held-out 0.33 px); c04: 1 board view left out``."""
     count = len(summary.get("cameras", ()))
@@ -29,7 +35,7 @@ def calibration_headline(summary: Mapping[str, Any]) -> str:
     overall = overall_px(summary)
     if overall is None:
         return f"{cameras}, {summary.get('source', 'from a file')}; no board was measured, so no error is known"
-    held_out, apart = summary.get("held_out_rms_px"), summary.get("pair_distance_mm")
+    held_out, apart = measured(summary, "held_out_rms_px"), measured(summary, "pair_distance_mm")
     parts = [cameras, f"{overall:.2f} px" + (f" (held-out {held_out:.2f} px)" if held_out is not None else "")]
     if apart is not None:
         parts.append(f"board pair distances {apart:.2f} mm")
@@ -52,7 +58,7 @@ def calibration_troubles(summary: Mapping[str, Any]) -> Iterator[Trouble]:
         others = float(np.median([other for name, other in rms.items() if name != id] or [value]))
         if value > max(WORSE_PX, WORSE * others):
             yield "warn", f"{id} is off by {value:.2f} px, the others by {others:.2f} px", id
-    overall, held_out = overall_px(summary), summary.get("held_out_rms_px")
+    overall, held_out = overall_px(summary), measured(summary, "held_out_rms_px")
     if overall is not None and held_out is not None and held_out > max(HELD_OUT * overall, overall + HELD_OUT_PX):
         yield "warn", f"views left out of the fit are off by {held_out:.2f} px, the others by {overall:.2f} px", None
     used = summary.get("views") or {}

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.pipeline import processing_stages
+from litdome.report.calibration_section import CalibrationSection, calibration_section
 from litdome.report.charts import heat_map
 from litdome.report.evidence import gather
 from litdome.report.sheets import COMPENSATED, FLAT, MASK, RELIT, Picture, light_tiles, pair_tiles
@@ -70,10 +71,12 @@ class CameraRow:
 
 @dataclass(frozen=True)
 class SessionSection:
-    """A session for the page's template."""
+    """A session for the page's template; ``rig_only``: it holds a calibration and no take."""
 
     name: str
     url: str
+    rig_only: bool
+    calibration: CalibrationSection
     facts: tuple[tuple[str, str], ...]
     verdict: tuple[str, ...]
     status: SessionStatus
@@ -99,6 +102,8 @@ def session_section(session: Session) -> SessionSection:
     return SessionSection(
         name=str(session.attrs.get("name", session.url)),
         url=session.url,
+        rig_only=session.is_rig_only,
+        calibration=calibration_section(session),
         facts=_facts(session),
         verdict=_verdict(session, status, quality),
         status=status,
