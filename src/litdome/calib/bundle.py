@@ -1,254 +1,288 @@
-"""Bundle adjustment with a rigid board: cameras, board poses and small lens changes in one robust least squares."""
+"""Bundle adjustment with a rigid board: cameras, lenses and board poses in one robust least squares.
+
+Boards are eliminated (Schur complement), so what is factored is one dense matrix of the cameras' parameters, however
+many boards there are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_matrix
+from scipy.linalg import cho_factor, cho_solve
+from scipy.spatial.transform import Rotation
 
-from litdome.geometry import Camera, Rig, invert_rigid
+from litdome.calib.projection import LENS_LENGTH, changed_lens, project, project_with_derivatives
+from litdome.geometry import LensModel
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.intp]
+POSE_LENGTH = 6  # rotation, then translation
+CAMERA_LENGTH = POSE_LENGTH + LENS_LENGTH
 SOFT_PX = 1.0  # residuals beyond this count linearly
-LENS_PARAMETERS = 3  # one factor for fx and fy, k1, k2
-FOCAL_PRIOR, RADIAL_PRIOR = 0.003, 0.02  # weakest belief in the lenses that come in: relative, absolute
-DROP_RATIO = 5.0  # a view so many times worse than the median one is left out
-TRIMMED = 0.025
+MAX_ITERATIONS, TOLERANCE, MAX_DAMPING = 100, 1e-9, 1e8
 MIN_NOISE_PX = 0.01
-MAX_ITERATIONS, TOLERANCE, MAX_DAMPING = 60, 1e-7, 1e8
-
-
-class Observation(NamedTuple):
-    """The board of one view in one camera; points in the board's frame, pixels where they were seen."""
-
-    camera: int
-    view: int
-    points: FloatArray
-    pixels: FloatArray
+MEDIAN_DISTANCE = 1.1774  # of a two-dimensional normal distribution of standard deviation 1
 
 
 @dataclass(frozen=True, eq=False)
-class PoseSolution:
-    """A rig found from a board take.
+class Corners:
+    """Corners of o observations, each one board in one camera, padded to m corners.
 
     Attributes:
-        rig: Cameras; the world is the first camera's own frame, metres, until `level_rig` turns it.
-        world_from_board: By view.
-        rms_px: Root of the mean squared residual per corner, all corners, by camera, shape (camera,).
-        trimmed_rms_px: The same over all cameras without the worst 2.5 % of corners.
-        pose_std: Standard deviations of each camera's rotation (rad) and translation (m), shape (camera, 6).
-        focal_std: Relative standard deviation of the focal lengths, shape (camera,); NaN where they were kept.
-        dropped: (camera id, view) that contradict the rest.
+        camera, view: Row of the camera and of the view, shape (o,).
+        points: In the board's frame, shape (o, m, 3), metres.
+        pixels: Where they were seen, shape (o, m, 2).
+        ids: Of the board's corners, shape (o, m), -1 where padded.
+        used: Which of them count, shape (o, m).
     """
 
-    rig: Rig
-    world_from_board: Mapping[int, FloatArray]
-    rms_px: FloatArray
-    trimmed_rms_px: float
-    pose_std: FloatArray
-    focal_std: FloatArray
-    dropped: tuple[tuple[str, int], ...]
+    camera: IntArray
+    view: IntArray
+    points: FloatArray
+    pixels: FloatArray
+    ids: IntArray
+    used: BoolArray
 
 
-class BundleProblem:
-    """Rigid-board bundle adjustment: cameras (the first fixed), boards, and lens changes, in one vector.
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What is solved for: lenses (camera, 12), camera_from_world (camera, 4, 4), world_from_board (view, 4, 4)."""
 
-    Per camera: rotation and translation of camera_from_world (6), then lens changes; per view: of world_from_board (6).
-    ``noise_px`` is what a corner is off by (one coordinate); it weighs corners against the belief in the lenses.
+    lenses: FloatArray
+    camera_from_world: FloatArray
+    world_from_board: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Corners to explain, and which of each camera's 6 pose and 12 lens parameters may move, shape (camera, 18).
+
+    ``belief`` is the standard deviation of what comes in, by parameter, in units of a corner's noise (inf: none).
     """
 
-    def __init__(
-        self, lenses: Sequence[Camera], observations: Sequence[Observation], refine: bool, noise_px: float = SOFT_PX
-    ) -> None:
-        self.lenses = tuple(lenses)
-        self.observations = list(observations)
-        self.views = sorted({o.view for o in self.observations})
-        self.row_of = {view: row for row, view in enumerate(self.views)}
-        self.refine = refine
-        self.noise_px = noise_px
-        self.cameras = len(lenses)
-        self.boards_at = 6 * self.cameras
-        self.lenses_at = self.boards_at + 6 * len(self.views)
-        self.length = self.lenses_at + LENS_PARAMETERS * self.cameras
-        fixed = np.zeros(self.length, bool)
-        fixed[:6] = True
-        if not refine:
-            fixed[self.lenses_at :] = True
-        self.free = np.flatnonzero(~fixed)
-        self.full = np.zeros(self.length)
-
-    def pack(self, cameras: Sequence[FloatArray], boards: Mapping[int, FloatArray]) -> FloatArray:
-        """The free parameters of poses, lens changes zero."""
-        full = np.zeros(self.length)
-        for index, pose in enumerate(cameras):
-            full[6 * index : 6 * index + 6] = vector_of(invert_rigid(pose))
-        for row, view in enumerate(self.views):
-            full[self.boards_at + 6 * row :][:6] = vector_of(boards[view])
-        return full[self.free]
-
-    def solve(self, x: FloatArray) -> FloatArray:
-        """Levenberg-Marquardt on the normal equations; corners beyond `SOFT_PX` pull only linearly (soft L1)."""
-        residual, jacobian = self.evaluate(x)
-        cost, weights = self._robust(residual)
-        damping, floor = 1e-4, MIN_NOISE_PX**2 * len(residual)
-        for _ in range(MAX_ITERATIONS):
-            weighted = jacobian.multiply(weights[:, None]).tocsr()
-            normal, gradient = (weighted.T @ jacobian).toarray(), weighted.T @ residual
-            normal[np.diag_indices_from(normal)] *= 1 + damping
-            step = np.linalg.solve(normal, -gradient)
-            trial_residual, trial_jacobian = self.evaluate(x + step)
-            trial_cost, trial_weights = self._robust(trial_residual)
-            if trial_cost < cost:
-                converged = cost - trial_cost < TOLERANCE * (cost + floor)
-                x, residual, jacobian = x + step, trial_residual, trial_jacobian
-                cost, weights, damping = trial_cost, trial_weights, max(damping / 10, 1e-9)
-                if converged:
-                    break
-            elif damping > MAX_DAMPING:
-                break
-            else:
-                damping *= 10
-        return x
-
-    def _robust(self, residual: FloatArray) -> tuple[float, FloatArray]:
-        """Soft L1 cost over corners plus the prior's squares, and the weight of each residual."""
-        corners = residual[: self.corner_residuals].reshape(-1, 2)
-        root = np.sqrt(1 + (corners**2).sum(axis=1) / SOFT_PX**2)
-        prior = residual[self.corner_residuals :]
-        weights = np.concatenate([np.repeat(1 / root, 2), np.ones(len(prior))])
-        return float((2 * SOFT_PX**2 * (root - 1)).sum() + (prior**2).sum()), weights
-
-    @property
-    def corner_residuals(self) -> int:
-        """Residuals that are pixels; the prior's follow."""
-        return sum(o.pixels.size for o in self.observations)
-
-    def lens(self, full: FloatArray, index: int) -> Camera:
-        """A camera with its lens changes applied."""
-        focal, k1, k2 = full[self.lenses_at + LENS_PARAMETERS * index :][:LENS_PARAMETERS]
-        camera = self.lenses[index]
-        intrinsics, distortion = camera.intrinsics.copy(), camera.distortion.copy()
-        intrinsics[[0, 1], [0, 1]] *= 1 + focal
-        distortion[:2] += [k1, k2]
-        return replace(camera, intrinsics=intrinsics, distortion=distortion)
-
-    def expand(self, x: FloatArray) -> FloatArray:
-        full = self.full.copy()
-        full[self.free] = x
-        return full
-
-    def evaluate(self, x: FloatArray) -> tuple[FloatArray, csr_matrix]:
-        """Residuals, px (then the prior's), and their sparse Jacobian."""
-        full = self.expand(x)
-        lenses = [self.lens(full, index) for index in range(self.cameras)]
-        residuals, blocks = [], []
-        row = 0
-        for o in self.observations:
-            residual, columns, jacobian = self._project(full, lenses[o.camera], o)
-            residuals.append(residual)
-            blocks.append((row, columns, jacobian))
-            row += len(residual)
-        if self.refine:
-            prior = np.tile(self.noise_px / np.array([FOCAL_PRIOR, RADIAL_PRIOR, RADIAL_PRIOR]), self.cameras)
-            residuals.append(full[self.lenses_at :] * prior)
-            blocks.append((row, np.arange(self.lenses_at, self.length), np.diag(prior)))
-        return np.concatenate(residuals), self._sparse(blocks)[:, self.free]
-
-    def _project(
-        self, full: FloatArray, lens: Camera, o: Observation
-    ) -> tuple[FloatArray, npt.NDArray[np.intp], FloatArray]:
-        camera_at, board_at = 6 * o.camera, self.boards_at + 6 * self.row_of[o.view]
-        camera, board = full[camera_at : camera_at + 6], full[board_at : board_at + 6]
-        composed = cv2.composeRT(board[:3], board[3:], camera[:3], camera[3:])
-        rvec, tvec = composed[:2]
-        dr_dboard, dr_dcamera = np.hstack(composed[2:4]), np.hstack(composed[4:6])
-        dt_dboard, dt_dcamera = np.hstack(composed[6:8]), np.hstack(composed[8:10])
-        pixels, partial = cv2.projectPoints(o.points, rvec, tvec, lens.intrinsics, lens.distortion)
-        by_r, by_t = partial[:, :3], partial[:, 3:6]
-        by_focal = partial[:, 6:8] @ self.lenses[o.camera].intrinsics[[0, 1], [0, 1]]
-        jacobian = np.column_stack(
-            [by_r @ dr_dcamera + by_t @ dt_dcamera, by_r @ dr_dboard + by_t @ dt_dboard, by_focal, partial[:, 10:12]]
-        )
-        lens_at = self.lenses_at + LENS_PARAMETERS * o.camera
-        starts = ((camera_at, 6), (board_at, 6), (lens_at, LENS_PARAMETERS))
-        columns = np.concatenate([np.arange(at, at + count) for at, count in starts])
-        return (pixels.reshape(-1, 2) - o.pixels).ravel(), columns, jacobian
-
-    def _sparse(self, blocks: Sequence[tuple[int, npt.NDArray[np.intp], FloatArray]]) -> csr_matrix:
-        rows = [np.repeat(np.arange(row, row + len(j)), j.shape[1]) for row, _, j in blocks]
-        columns = [np.tile(columns, len(j)) for _, columns, j in blocks]
-        values = [j.ravel() for _, _, j in blocks]
-        height = blocks[-1][0] + len(blocks[-1][2])
-        where = (np.concatenate(rows), np.concatenate(columns))
-        return csr_matrix((np.concatenate(values), where), shape=(height, self.length))
-
-    def errors(self, x: FloatArray) -> list[FloatArray]:
-        """Distance of each corner from where it should be, px, by observation."""
-        full = self.expand(x)
-        lenses = [self.lens(full, index) for index in range(self.cameras)]
-        residuals = [self._project(full, lenses[o.camera], o)[0] for o in self.observations]
-        return [np.linalg.norm(residual.reshape(-1, 2), axis=1) for residual in residuals]
-
-    def noise(self, x: FloatArray) -> float:
-        """Robust standard deviation of a corner's coordinate, px."""
-        residual = self.evaluate(x)[0][: self.corner_residuals]
-        return max(float(1.4826 * np.median(np.abs(residual))), MIN_NOISE_PX)
-
-    def outlying(self, x: FloatArray) -> list[Observation]:
-        """Observations far worse than the median one."""
-        rms = np.array([np.sqrt((error**2).mean()) for error in self.errors(x)])
-        limit = max(DROP_RATIO * float(np.median(rms)), 2 * SOFT_PX)
-        return [o for o, value in zip(self.observations, rms, strict=True) if value > limit]
-
-    def poses(self, x: FloatArray) -> tuple[list[FloatArray], dict[int, FloatArray]]:
-        """world_from_camera of every camera and world_from_board by view."""
-        vectors = self.expand(x)[: self.lenses_at].reshape(-1, 6)
-        cameras = [invert_rigid(pose_of(vector[:3], vector[3:])) for vector in vectors[: self.cameras]]
-        boards = {view: pose_of(*np.split(vectors[self.cameras + row], 2)) for view, row in self.row_of.items()}
-        return cameras, boards
-
-    def solution(self, x: FloatArray, dropped: Sequence[Observation]) -> PoseSolution:
-        """What ``x`` means, with residuals and standard deviations."""
-        full = self.expand(x)
-        poses, boards = self.poses(x)
-        cameras = [replace(self.lens(full, index), world_from_camera=pose) for index, pose in enumerate(poses)]
-        errors = self.errors(x)
-        camera_of = np.repeat([o.camera for o in self.observations], [len(error) for error in errors])
-        squared = np.concatenate(errors) ** 2
-        std = self._std(x, float(squared.mean()) / 2)
-        kept = np.sort(squared)[: int(np.ceil(len(squared) * (1 - TRIMMED)))]
-        return PoseSolution(
-            rig=Rig(tuple(cameras)),
-            world_from_board=boards,
-            rms_px=np.sqrt([squared[camera_of == index].mean() for index in range(self.cameras)]),
-            trimmed_rms_px=float(np.sqrt(kept.mean())),
-            pose_std=std[: self.boards_at].reshape(-1, 6),
-            focal_std=std[self.lenses_at :: LENS_PARAMETERS] if self.refine else np.full(self.cameras, np.nan),
-            dropped=tuple((self.lenses[o.camera].id, o.view) for o in dropped),
-        )
-
-    def _std(self, x: FloatArray, variance: float) -> FloatArray:
-        """Standard deviation of every parameter, 0 where it is fixed, shape (parameter,)."""
-        jacobian = self.evaluate(x)[1]
-        normal = (jacobian.T @ jacobian).toarray()
-        std = np.zeros(self.length)
-        std[self.free] = np.sqrt(np.maximum(np.diag(np.linalg.inv(normal)) * variance, 0))
-        return std
+    models: Sequence[LensModel]
+    corners: Corners
+    free: BoolArray
+    belief: FloatArray | None = None
 
 
-def pose_of(rvec: FloatArray, tvec: FloatArray) -> FloatArray:
-    """Rigid transform, shape (4, 4), of a rotation vector and a translation."""
-    pose = np.eye(4)
-    pose[:3, :3] = cv2.Rodrigues(np.ravel(rvec))[0]
-    pose[:3, 3] = np.ravel(tvec)
-    return pose
+class Share(NamedTuple):
+    """What one view says of the cameras once its board's own pose is taken out."""
+
+    columns: IntArray
+    information: FloatArray
+    score: FloatArray
 
 
-def vector_of(pose: FloatArray) -> FloatArray:
-    """Rotation vector and translation of a rigid transform, shape (6,)."""
-    return np.concatenate([cv2.Rodrigues(pose[:3, :3])[0].ravel(), pose[:3, 3]])
+class Normal(NamedTuple):
+    """Blocks of the normal equations by observation (cameras, cross) and by view (boards), and the gradients."""
+
+    camera: FloatArray
+    cross: FloatArray
+    camera_gradient: FloatArray
+    board: FloatArray
+    board_gradient: FloatArray
+
+
+def residuals(problem: Problem, estimate: Estimate) -> FloatArray:
+    """Projected minus seen, shape (o, m, 2), px; NaN where a corner would lie behind its camera."""
+    corners = problem.corners
+    seen = _in_cameras(corners, estimate)
+    models = [problem.models[camera] for camera in corners.camera]
+    return project(models, estimate.lenses[corners.camera], seen) - corners.pixels
+
+
+def solve(problem: Problem, estimate: Estimate, soft_px: float | None = SOFT_PX) -> Estimate:
+    """Levenberg-Marquardt from ``estimate``; corners beyond ``soft_px`` pull only linearly (None: plain squares).
+
+    Raises:
+        FloatingPointError: The start puts corners behind their camera.
+    """
+    start = estimate
+    cost = _cost(problem, start, estimate, soft_px)
+    if not np.isfinite(cost):
+        raise FloatingPointError("a corner lies behind its camera")
+    damping, floor = 1e-4, MIN_NOISE_PX**2 * problem.corners.used.sum()
+    for _ in range(MAX_ITERATIONS):
+        normal = normal_equations(problem, estimate, soft_px)
+        gain = 0.0
+        while gain <= 0 and damping < MAX_DAMPING:
+            try:
+                trial = _stepped(problem, start, estimate, normal, damping)
+                trial_cost = _cost(problem, start, trial, soft_px)
+            except np.linalg.LinAlgError:  # rounding left the matrix indefinite: a shorter step
+                trial_cost = np.inf
+            gain = cost - trial_cost if np.isfinite(trial_cost) else 0.0
+            damping = damping * 10 if gain <= 0 else max(damping / 10, 1e-10)
+        if gain <= 0:
+            break
+        estimate, cost = trial, trial_cost
+        if gain < TOLERANCE * (cost + floor):
+            break
+    return estimate
+
+
+def jacobians(problem: Problem, estimate: Estimate) -> tuple[FloatArray, FloatArray]:
+    """How each residual moves with its camera's 18 parameters and its board's 6, shapes (o, m, 2, 18), (o, m, 2, 6).
+
+    Cameras turn and move along their own axes, boards along theirs (see `moved`).
+    """
+    corners = problem.corners
+    in_camera = np.where(corners.used[..., None], _in_cameras(corners, estimate), [0.0, 0.0, 1.0])
+    models = [problem.models[camera] for camera in corners.camera]
+    _, by_point, by_term = project_with_derivatives(models, estimate.lenses[corners.camera], in_camera)
+    turn = estimate.camera_from_world[corners.camera, :3, :3] @ estimate.world_from_board[corners.view, :3, :3]
+    by_camera = np.concatenate([_by_rotation(by_point, in_camera), by_point, by_term], axis=-1)
+    by_board_point = by_point @ turn[:, None]
+    return by_camera, np.concatenate([_by_rotation(by_board_point, corners.points), by_board_point], axis=-1)
+
+
+def moved(estimate: Estimate, cameras: FloatArray, boards: FloatArray) -> Estimate:
+    """``estimate`` after small changes of cameras, shape (camera, 18), and boards, shape (view, 6)."""
+    return Estimate(
+        changed_lens(estimate.lenses, cameras[:, POSE_LENGTH:]),
+        _small_motion(cameras[:, :POSE_LENGTH]) @ estimate.camera_from_world,
+        estimate.world_from_board @ _small_motion(boards),
+    )
+
+
+def normal_equations(problem: Problem, estimate: Estimate, soft_px: float | None) -> Normal:
+    """The blocks of J^T W J and J^T W r at ``estimate``."""
+    corners = problem.corners
+    residual = residuals(problem, estimate)
+    weight = np.sqrt(_weights(residual, corners.used, soft_px))[..., None]
+    count, rows = len(corners.camera), 2 * corners.used.shape[1]
+    column = (np.where(corners.used[..., None], residual, 0) * weight).reshape(count, rows, 1)
+    camera, board = ((j * weight[..., None]).reshape(count, rows, -1) for j in jacobians(problem, estimate))
+    camera_t, board_t = camera.transpose(0, 2, 1), board.transpose(0, 2, 1)
+    views = len(estimate.world_from_board)
+    boards, board_gradient = np.zeros((views, POSE_LENGTH, POSE_LENGTH)), np.zeros((views, POSE_LENGTH))
+    np.add.at(boards, corners.view, board_t @ board)
+    np.add.at(board_gradient, corners.view, (board_t @ column)[..., 0])
+    return Normal(camera_t @ camera, camera_t @ board, (camera_t @ column)[..., 0], boards, board_gradient)
+
+
+def view_shares(corners: Corners, normal: Normal, damping: float = 0.0) -> Iterator[Share]:
+    """What each view says of the cameras, in the order of views; columns count 18 a camera."""
+    boards = _damped(normal.board, damping)
+    order = np.argsort(corners.view, kind="stable")
+    starts = np.searchsorted(corners.view[order], np.arange(len(boards) + 1))
+    for view, board in enumerate(boards):
+        rows = order[starts[view] : starts[view + 1]]
+        columns = (corners.camera[rows, None] * CAMERA_LENGTH + np.arange(CAMERA_LENGTH)).ravel()
+        cross = normal.cross[rows].reshape(-1, POSE_LENGTH)
+        eliminated = np.linalg.solve(board, cross.T).T
+        information = -eliminated @ cross.T
+        for at, row in enumerate(rows):
+            block = slice(at * CAMERA_LENGTH, (at + 1) * CAMERA_LENGTH)
+            information[block, block] += normal.camera[row]
+        score = normal.camera_gradient[rows].ravel() - eliminated @ normal.board_gradient[view]
+        yield Share(columns, information, score)
+
+
+def camera_information(problem: Problem, normal: Normal, damping: float = 0.0) -> tuple[FloatArray, FloatArray]:
+    """Reduced normal matrix and gradient of all camera parameters, shapes (18 c, 18 c) and (18 c,), without boards."""
+    length = problem.free.size
+    information, gradient = np.zeros((length, length)), np.zeros(length)
+    for columns, block, score in view_shares(problem.corners, normal, damping):
+        information[np.ix_(columns, columns)] += block
+        gradient[columns] += score
+    return information, gradient
+
+
+def robust_noise(residual: FloatArray, used: BoolArray, parameters: int) -> float:
+    """Standard deviation of a corner's coordinate, px, from the median distance; NaN counts as far off."""
+    distances = np.nan_to_num(np.linalg.norm(residual[used], axis=-1), nan=np.inf)
+    spare = max(2 * len(distances) - parameters, 1) / (2 * len(distances))
+    return max(float(np.median(distances) / MEDIAN_DISTANCE / np.sqrt(spare)), MIN_NOISE_PX)
+
+
+def with_used(problem: Problem, used: BoolArray) -> Problem:
+    """The same problem with other corners in use."""
+    return replace(problem, corners=replace(problem.corners, used=used))
+
+
+def _stepped(problem: Problem, start: Estimate, estimate: Estimate, normal: Normal, damping: float) -> Estimate:
+    """``estimate`` after one damped step."""
+    corners = problem.corners
+    information, gradient = camera_information(problem, normal, damping)
+    if problem.belief is not None:
+        pull = 1 / problem.belief.ravel() ** 2
+        information[np.diag_indices_from(information)] += pull
+        gradient += pull * _lens_change(problem, start, estimate).ravel()
+    step = np.zeros(problem.free.size)
+    free = np.flatnonzero(problem.free)
+    if len(free):
+        step[free] = -_solved(information[np.ix_(free, free)], gradient[free], damping)
+    cameras = step.reshape(problem.free.shape)
+    pull_of_cameras = (normal.cross.transpose(0, 2, 1) @ cameras[corners.camera][..., None])[..., 0]
+    gradients = normal.board_gradient.copy()
+    np.add.at(gradients, corners.view, pull_of_cameras)
+    moves = np.linalg.solve(_damped(normal.board, damping), gradients[..., None])[..., 0]
+    return moved(estimate, cameras, np.negative(moves))
+
+
+def _damped(boards: FloatArray, damping: float) -> FloatArray:
+    """Boards' blocks with a longer diagonal; one that nobody sees stays where it is."""
+    diagonal = np.diagonal(boards, axis1=1, axis2=2)
+    unseen = ~diagonal.any(axis=1, keepdims=True)
+    return boards + (damping * diagonal + unseen)[:, :, None] * np.eye(POSE_LENGTH)
+
+
+def _solved(matrix: FloatArray, right: FloatArray, damping: float) -> FloatArray:
+    scale = 1 / np.sqrt(np.maximum(np.diag(matrix), np.finfo(float).tiny))
+    scaled = matrix * scale[:, None] * scale
+    scaled[np.diag_indices_from(scaled)] += max(damping, 1e-12)
+    return np.asarray(cho_solve(cho_factor(scaled), right * scale) * scale)
+
+
+def _lens_change(problem: Problem, start: Estimate, estimate: Estimate) -> FloatArray:
+    """Terms by which lenses differ from where they started, shape (camera, 18); poses 0."""
+    change = np.zeros(problem.free.shape)
+    terms = change[:, POSE_LENGTH:]
+    terms[:] = estimate.lenses - start.lenses
+    terms[:, 0] = estimate.lenses[:, 0] / start.lenses[:, 0] - 1
+    terms[:, 1] = estimate.lenses[:, 1] / start.lenses[:, 1] / (1 + terms[:, 0]) - 1
+    return change
+
+
+def _cost(problem: Problem, start: Estimate, estimate: Estimate, soft_px: float | None) -> float:
+    """Soft L1 (or plain squares) over used corners, plus the belief's squares."""
+    squares = (residuals(problem, estimate)[problem.corners.used] ** 2).sum(axis=-1)
+    cost = squares if soft_px is None else 2 * soft_px**2 * (np.sqrt(1 + squares / soft_px**2) - 1)
+    belief = 0.0
+    if problem.belief is not None:
+        belief = float(((_lens_change(problem, start, estimate) / problem.belief) ** 2).sum())
+    return float(cost.sum()) + belief
+
+
+def _weights(residual: FloatArray, used: BoolArray, soft_px: float | None) -> FloatArray:
+    """What each corner counts, shape (o, m); 0 where it is not used."""
+    if soft_px is None:
+        return used.astype(np.float64)
+    squares = (residual**2).sum(axis=-1)
+    return np.where(used, 1 / np.sqrt(1 + np.where(used, squares, 0) / soft_px**2), 0.0)
+
+
+def _in_cameras(corners: Corners, estimate: Estimate) -> FloatArray:
+    """Corners in their cameras' frames, shape (o, m, 3)."""
+    camera_from_board = estimate.camera_from_world[corners.camera] @ estimate.world_from_board[corners.view]
+    return corners.points @ camera_from_board[:, :3, :3].transpose(0, 2, 1) + camera_from_board[:, None, :3, 3]
+
+
+def _by_rotation(by_point: FloatArray, points: FloatArray) -> FloatArray:
+    """Change with a small rotation w of the points (w x point), shape (o, m, 2, 3)."""
+    return np.cross(points[:, :, None], by_point)
+
+
+def _small_motion(steps: FloatArray) -> FloatArray:
+    """Rigid transforms of rotation vectors and translations, shape (n, 6) to (n, 4, 4)."""
+    motion = np.tile(np.eye(4), (len(steps), 1, 1))
+    motion[:, :3, :3] = Rotation.from_rotvec(steps[:, :3]).as_matrix()
+    motion[:, :3, 3] = steps[:, 3:]
+    return motion

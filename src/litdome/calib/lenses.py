@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from litdome.calib.boards import BoardSpec, BoardView
+from litdome.calib.bundle import POSE_LENGTH, SOFT_PX, Corners, Estimate, Problem, residuals, solve
+from litdome.calib.gating import WEAK_BELIEF, choose_terms, lens_belief, measure_precision, term_names, terms_named
+from litdome.calib.pose_graph import gather_corners, start_estimate
+from litdome.calib.projection import TERMS, with_lens
+from litdome.calib.robust_fit import fit_robustly
+from litdome.calib.solution_checks import lens_std, rms_of
 from litdome.errors import CalibrationError
+from litdome.geometry import Camera, LensModel
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 MIN_VIEWS = 3
-BAD_VIEW_RATIO = 2.5  # a view this many times worse than the median of the others is left out ...
-BAD_VIEW_PX = 0.3  # ... if it is also worse than this
-FLAGS = cv2.CALIB_FIX_K3
+START_FOCALS = (0.35, 0.6, 1.0, 1.7, 3.0, 5.0, 9.0)  # of the picture's longer side
+START_VIEWS = 12  # that say which of them is nearest
+ALWAYS = ("f", "aspect", "cx", "cy", "k1", "k2", "p1", "p2")  # k3 and above only where they are known
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,21 +32,25 @@ class Lens:
 
     Attributes:
         size: (width, height) of the pictures, px.
+        model: Lens model.
         intrinsics: K, shape (3, 3), px.
-        distortion: Shape (8,), OpenCV order; k3 and higher are 0.
-        std: Standard deviations of fx, fy, cx, cy (px), k1, k2, p1, p2, shape (8,).
-        rms_px: Root of the mean squared reprojection error per corner.
+        distortion: Shape (8,), OpenCV order (fisheye4: the first four), zero-padded.
+        std: Standard deviations of fx, fy, cx, cy (px) and distortion, shape (12,); NaN where a value stays 0.
+        rms_px: Root of the mean squared reprojection error per corner, of the corners used.
         view_rms_px: The same by view (picture index), of the views that were kept.
         rejected: Views left out.
+        weak: Values that these views know too weakly; k3 and above then stay 0.
     """
 
     size: tuple[int, int]
+    model: LensModel
     intrinsics: FloatArray
     distortion: FloatArray
     std: FloatArray
     rms_px: float
     view_rms_px: Mapping[int, float]
     rejected: tuple[int, ...]
+    weak: tuple[str, ...]
 
 
 def calibrate_lens(
@@ -47,49 +58,94 @@ def calibrate_lens(
     spec: BoardSpec,
     size: tuple[int, int],
     *,
+    model: LensModel = "pinhole5",
     max_rms_px: float = 2.0,
     name: str = "camera",
 ) -> Lens:
-    """Fit fx, fy, cx, cy, k1, k2, p1, p2 to views of a board; the worst view goes as long as it stands out.
+    """Fit a lens to views of a board; views and corners that contradict the others are left out.
 
     Args:
         views: By picture index; at least 3.
         spec: The board.
         size: (width, height), px.
+        model: Lens model. k3 and above are only fitted where the views know them well enough.
         max_rms_px: What is still believed.
         name: For messages.
 
     Raises:
         CalibrationError: Too few views, or the RMS stays above the limit.
     """
-    kept = dict(views)
-    while True:
-        if len(kept) < MIN_VIEWS:
-            raise CalibrationError(
-                f"{name}: {len(kept)} usable board views of {len(views)} < {MIN_VIEWS}", hint="film the board longer"
-            )
-        lens = _fit(kept, spec, size, tuple(sorted(set(views) - set(kept))))
-        worst = max(kept, key=lambda view: lens.view_rms_px[view])
-        others = [rms for view, rms in lens.view_rms_px.items() if view != worst]
-        limit = max(BAD_VIEW_RATIO * float(np.median(others)), BAD_VIEW_PX)
-        if lens.view_rms_px[worst] <= limit or len(kept) == MIN_VIEWS:
-            break
-        del kept[worst]
+    camera = Camera(name, *size, _pinhole(size, 1.0), np.zeros(8), np.eye(4), model)
+    corners, numbers = gather_corners([camera], {name: views}, spec, at_least=1)
+    _need_views(len(numbers), len(views), name)
+    start = _start(camera, corners)
+    camera = with_lens(camera, start.lenses[0])
+    belief = lens_belief([camera], WEAK_BELIEF)
+    belief[:, POSE_LENGTH] = np.inf
+    candidates = terms_named([camera], TERMS[model])
+    problem, estimate = fit_robustly([camera], corners, start, candidates, belief)
+    known = choose_terms([camera], estimate, measure_precision(problem, estimate, SOFT_PX), candidates)
+    free = candidates & (known | terms_named([camera], ALWAYS))
+    problem, estimate = fit_robustly([camera], corners, start, free, belief)
+    lens = _lens(camera, problem, estimate, numbers, candidates & ~known)
+    _need_views(len(lens.view_rms_px), len(views), name)
     if lens.rms_px > max_rms_px:
         raise CalibrationError(
-            f"{name}: lens reprojection {lens.rms_px:.2f} px > {max_rms_px:.2f} px over {len(kept)} views",
+            f"{name}: lens reprojection {lens.rms_px:.2f} px > {max_rms_px:.2f} px over {len(lens.view_rms_px)} views",
             hint="check [board] square counts; hold the board still",
         )
     return lens
 
 
-def _fit(views: Mapping[int, BoardView], spec: BoardSpec, size: tuple[int, int], rejected: tuple[int, ...]) -> Lens:
-    board = spec.points.astype(np.float32)
-    objects = [board[view.ids] for view in views.values()]
-    pixels = [view.pixels.astype(np.float32)[:, None] for view in views.values()]
-    result = cv2.calibrateCameraExtended(objects, pixels, size, None, None, flags=FLAGS)
-    rms, intrinsics, distortion, _, _, std, _, view_rms = result
-    full = np.zeros(8)
-    full[:5] = distortion.ravel()[:5]
-    by_view = dict(zip(views, map(float, view_rms.ravel()), strict=True))
-    return Lens(size, np.asarray(intrinsics, np.float64), full, std.ravel()[:8].copy(), float(rms), by_view, rejected)
+def _need_views(usable: int, given: int, name: str) -> None:
+    if usable < MIN_VIEWS:
+        raise CalibrationError(
+            f"{name}: {usable} usable board views of {given} < {MIN_VIEWS}", hint="film the board longer"
+        )
+
+
+def _pinhole(size: tuple[int, int], focal: float) -> FloatArray:
+    """K with a focal length of so many longer sides, and the principal point in the middle."""
+    length = focal * max(size)
+    return np.array([[length, 0, (size[0] - 1) / 2], [0, length, (size[1] - 1) / 2], [0, 0, 1]])
+
+
+def _start(camera: Camera, corners: Corners) -> Estimate:
+    """A focal length and board poses to start from: the best of several, each fitted without distortion."""
+    thin = np.unique(np.linspace(0, len(corners.camera) - 1, START_VIEWS).astype(int))
+    some = corners.used & np.isin(np.arange(len(corners.camera)), thin)[:, None]
+    free = terms_named([camera], ("f",))
+    trials = []
+    for focal in START_FOCALS:
+        trial = replace(camera, intrinsics=_pinhole((camera.width, camera.height), focal))
+        start = start_estimate([trial], corners)
+        problem = Problem([camera.model], replace(corners, used=some), free)
+        usable = some & np.isfinite(residuals(problem, start)).all(axis=-1)
+        problem = Problem([camera.model], replace(corners, used=usable), free)
+        found = solve(problem, start)
+        off = np.nan_to_num(np.linalg.norm(residuals(problem, found)[some], axis=-1), nan=np.inf)
+        trials.append((float(np.median(off)), found.lenses[0, 0] / max(camera.width, camera.height)))
+    focal = min(trials)[1]
+    return start_estimate([replace(camera, intrinsics=_pinhole((camera.width, camera.height), focal))], corners)
+
+
+def _lens(camera: Camera, problem: Problem, estimate: Estimate, numbers: tuple[int, ...], weak: BoolArray) -> Lens:
+    found = with_lens(camera, estimate.lenses[0])
+    residual, used = residuals(problem, estimate), problem.corners.used
+    covariance = measure_precision(problem, estimate, SOFT_PX).covariance(problem.free)
+    view_rms = {
+        numbers[view]: rms_of(residual[row], used[row])
+        for row, view in enumerate(problem.corners.view)
+        if used[row].any()
+    }
+    return Lens(
+        size=(camera.width, camera.height),
+        model=camera.model,
+        intrinsics=found.intrinsics,
+        distortion=found.distortion,
+        std=lens_std([camera], estimate, covariance, problem.free)[0],
+        rms_px=rms_of(residual, used),
+        view_rms_px=view_rms,
+        rejected=tuple(sorted(set(numbers) - set(view_rms))),
+        weak=term_names([camera], weak)[camera.id],
+    )

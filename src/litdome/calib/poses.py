@@ -2,144 +2,234 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from litdome.calib.boards import BoardSpec, BoardView
-from litdome.calib.bundle import BundleProblem, Observation, PoseSolution, pose_of
+from litdome.calib.bundle import (
+    CAMERA_LENGTH,
+    POSE_LENGTH,
+    SOFT_PX,
+    Corners,
+    Estimate,
+    Problem,
+    residuals,
+)
+from litdome.calib.gating import (
+    WEAK_BELIEF,
+    Precision,
+    all_terms,
+    choose_terms,
+    lens_belief,
+    measure_precision,
+    term_names,
+    terms_named,
+)
+from litdome.calib.pose_graph import gather_corners, start_estimate
+from litdome.calib.projection import TERMS, with_lens
+from litdome.calib.robust_fit import fit_robustly
+from litdome.calib.solution_checks import held_out_rms, lens_std, pair_distance_mm, rms_of, trimmed_rms
 from litdome.errors import CalibrationError
-from litdome.geometry import Camera, invert_rigid
+from litdome.geometry import Camera, Rig, invert_rigid
 
 FloatArray = npt.NDArray[np.float64]
-MAX_PNP_PX = 10.0
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int32]
+USED, CORNER_LEFT_OUT, VIEW_LEFT_OUT = 0, 1, 2
 
 
-def solve_poses(
+@dataclass(frozen=True, eq=False)
+class CornerTable:
+    """Every corner that was looked at, arrays of length n.
+
+    Attributes:
+        camera: Row of the camera in the rig.
+        view: Number of the view.
+        id: Corner of the board.
+        pixels: Where it was seen, shape (n, 2).
+        residual_px: Where it should be, minus that, shape (n, 2); NaN where it would lie behind the camera.
+        state: 0 used, 1 this corner left out, 2 its whole view in this camera left out.
+    """
+
+    camera: IntArray
+    view: IntArray
+    id: IntArray
+    pixels: FloatArray
+    residual_px: FloatArray
+    state: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class RigSolution:
+    """A rig found from a board take; errors are of a rigid board, root mean square of sqrt(dx^2 + dy^2) per corner.
+
+    Attributes:
+        rig: Cameras; the world is the first camera's own frame, metres.
+        world_from_board: By view, shape (4, 4) each.
+        corners: Every corner, its residual, and whether it counted.
+        rms_px: Of the corners used, by camera, shape (camera,).
+        all_rms_px: Of every corner of the views that were used.
+        trimmed_rms_px: The same without the worst 2.5 %.
+        held_out_rms_px: Of views that the cameras were not fitted to.
+        pair_distance_mm: Root mean square error of distances between triangulated corners of one view.
+        noise_px, view_noise_px: See `Precision`.
+        intrinsics_std: fx fy cx cy (px), then distortion, shape (camera, 12); NaN where the value was kept.
+        pose_std: Rotation (rad) and centre (m) along each camera's own axes, against the first, shape (camera, 6);
+            lens values that were kept count as known to half a percent (`LENS_BELIEF`), not as exact.
+        freed, weak: By camera id, lens terms that the take changed, and those that it knows too weakly.
+        dropped: (camera id, view) that contradict the rest.
+        warnings: In words.
+    """
+
+    rig: Rig
+    world_from_board: Mapping[int, FloatArray]
+    corners: CornerTable
+    rms_px: FloatArray
+    all_rms_px: float
+    trimmed_rms_px: float
+    held_out_rms_px: float
+    pair_distance_mm: float
+    noise_px: float
+    view_noise_px: float
+    intrinsics_std: FloatArray
+    pose_std: FloatArray
+    freed: Mapping[str, tuple[str, ...]]
+    weak: Mapping[str, tuple[str, ...]]
+    dropped: tuple[tuple[str, int], ...]
+    warnings: tuple[str, ...]
+
+
+def solve_rig(
     lenses: Sequence[Camera],
     views: Mapping[str, Mapping[int, BoardView]],
     spec: BoardSpec,
     *,
-    refine_lenses: bool = True,
-) -> PoseSolution:
+    refine: str = "auto",
+) -> RigSolution:
     """Find where the cameras are from views that they took of one board at the same time.
 
     Args:
-        lenses: Cameras with intrinsics and distortion (pinhole5); their poses do not count.
+        lenses: Cameras with intrinsics and distortion, any lens model; their poses do not count.
         views: By camera id and view; equal views were taken at the same time.
         spec: The board; its edge sets the scale.
-        refine_lenses: Also refine f, k1 and k2 of each camera, held near their values by a weak prior.
+        refine: Lens terms that may change: ``auto`` (those that the views know well enough, by their covariance),
+            ``none``, or names such as ``f,k1,k2`` (of all cameras, however well they are known).
 
     Raises:
-        CalibrationError: A camera shares no board view with the others (named).
+        CalibrationError: Cameras share no board view with the others, or only views that contradict them (named);
+            an unknown lens term.
     """
-    observations = _observations(lenses, views, spec)
-    seen_from = {(o.camera, o.view): pose for o, pose in observations}
-    camera_poses = _chain_cameras(lenses, seen_from)
-    board_poses = _place_boards(camera_poses, seen_from)
-    placed = [o for o, _ in observations if o.view in board_poses]
-    problem = BundleProblem(lenses, placed, refine_lenses)
-    x = problem.solve(problem.pack(camera_poses, board_poses))
-    outliers, poses, noise_px = problem.outlying(x), problem.poses(x), problem.noise(x)
-    kept = _without(problem.observations, outliers, lenses)
-    problem = BundleProblem(lenses, kept, refine_lenses, noise_px)
-    x = problem.solve(problem.pack(*poses))
-    return problem.solution(x, outliers)
-
-
-def _without(
-    observations: Sequence[Observation], outliers: Sequence[Observation], lenses: Sequence[Camera]
-) -> list[Observation]:
-    """Observations but for the outliers and for views that then only one camera has."""
-    bad = {(o.camera, o.view) for o in outliers}
-    good = [o for o in observations if (o.camera, o.view) not in bad]
-    counts = Counter(o.view for o in good)
-    kept = [o for o in good if counts[o.view] > 1]
-    lost = [camera.id for index, camera in enumerate(lenses) if all(o.camera != index for o in kept)]
-    if lost:
-        raise CalibrationError(
-            f"cameras {', '.join(lost)}: all their board views contradict the other cameras'",
-            hint="were all cameras in step? film the board again",
-        )
-    return kept
-
-
-def board_pose(camera: Camera, view: BoardView, spec: BoardSpec) -> tuple[FloatArray, float]:
-    """camera_from_board, shape (4, 4), of the better of the two poses that a plane allows, and its RMS, px."""
-    points = spec.points[view.ids]
-    _, rvecs, tvecs, errors = cv2.solvePnPGeneric(
-        points, view.pixels, camera.intrinsics, camera.distortion, flags=cv2.SOLVEPNP_IPPE
-    )
-    best = int(np.argmin(np.ravel(errors)))
-    rvec, tvec = cv2.solvePnPRefineLM(
-        points, view.pixels, camera.intrinsics, camera.distortion, rvecs[best], tvecs[best]
-    )
-    pixels, _ = cv2.projectPoints(points, rvec, tvec, camera.intrinsics, camera.distortion)
-    residual = pixels.reshape(-1, 2) - view.pixels
-    return pose_of(rvec, tvec), float(np.sqrt((residual**2).sum(axis=1).mean()))
-
-
-def _observations(
-    lenses: Sequence[Camera], views: Mapping[str, Mapping[int, BoardView]], spec: BoardSpec
-) -> list[tuple[Observation, FloatArray]]:
-    """Views that at least two cameras share, each with its camera_from_board."""
-    found = []
-    for index, camera in enumerate(lenses):
-        for number, view in sorted(views.get(camera.id, {}).items()):
-            if sum(number in views.get(other.id, {}) for other in lenses) < 2:
-                continue
-            pose, rms = board_pose(camera, view, spec)
-            if rms < MAX_PNP_PX:
-                found.append((Observation(index, number, spec.points[view.ids], view.pixels), pose))
-    return found
-
-
-def _chain_cameras(lenses: Sequence[Camera], seen_from: Mapping[tuple[int, int], FloatArray]) -> list[FloatArray]:
-    """world_from_camera of each camera in the first one's frame, along the pairs that share most views."""
-    links: list[tuple[int, int, int, FloatArray]] = []
-    for a, b in combinations(range(len(lenses)), 2):
-        shared = [view for camera, view in seen_from if camera == a and (b, view) in seen_from]
-        if shared:
-            relative = [seen_from[a, view] @ invert_rigid(seen_from[b, view]) for view in shared]
-            links.append((len(shared), a, b, _medoid(relative)))
-    links.sort(key=lambda link: -link[0])
-    poses: dict[int, FloatArray] = {0: np.eye(4)}
+    corners, numbers = gather_corners(lenses, views, spec, at_least=min(2, len(lenses)))
+    start = start_estimate(lenses, corners)
+    candidates = _candidates(lenses, refine)
+    if refine == "auto":
+        problem, estimate = fit_robustly(lenses, corners, start, candidates, lens_belief(lenses, WEAK_BELIEF))
+        free = _known_terms(lenses, problem, estimate, candidates)
+    else:
+        free = candidates
     while True:
-        link = next((link for link in links if (link[1] in poses) != (link[2] in poses)), None)
-        if link is None:
+        problem, estimate = fit_robustly(lenses, corners, start, free)
+        known = free & _known_terms(lenses, problem, estimate, candidates) if refine == "auto" else free
+        if (known == free).all():
             break
-        _, a, b, a_from_b = link
-        if a in poses:
-            poses[b] = poses[a] @ a_from_b
-        else:
-            poses[a] = poses[b] @ invert_rigid(a_from_b)
-    lost = [camera.id for index, camera in enumerate(lenses) if index not in poses]
-    if lost:
+        free = known
+    return _solution(lenses, problem, estimate, numbers, candidates, spec)
+
+
+def _candidates(lenses: Sequence[Camera], refine: str) -> BoolArray:
+    """Poses of all cameras but the first, and the lens terms that may change, shape (camera, 18)."""
+    known = {name for camera in lenses for name in TERMS[camera.model]}
+    names = {"auto": sorted(known), "none": []}.get(refine, [name.strip() for name in refine.split(",")])
+    if unknown := sorted(set(names) - known):
         raise CalibrationError(
-            f"cameras {', '.join(lost)}: no board view is shared with {lenses[0].id} and its neighbours",
-            hint="carry the board past every pair of neighbouring cameras",
+            f"lens terms {', '.join(unknown)} are unknown to these lenses ({', '.join(sorted(known))})",
+            hint="auto, none, or terms such as f,k1,k2",
         )
-    return [poses[index] for index in range(len(lenses))]
+    candidates = terms_named(lenses, names)
+    candidates[1:, :POSE_LENGTH] = True
+    return candidates
 
 
-def _medoid(poses: Sequence[FloatArray]) -> FloatArray:
-    """The pose with the smallest median distance to the others (m + rad)."""
-    stack = np.stack(poses)
-    centres = np.linalg.norm(stack[:, None, :3, 3] - stack[None, :, :3, 3], axis=-1)
-    cosines = (np.einsum("aij,bij->ab", stack[:, :3, :3], stack[:, :3, :3]) - 1) / 2
-    distance = centres + np.arccos(np.clip(cosines, -1, 1))
-    return np.asarray(stack[int(np.argmin(np.median(distance, axis=1)))])
+def _known_terms(lenses: Sequence[Camera], problem: Problem, estimate: Estimate, candidates: BoolArray) -> BoolArray:
+    return choose_terms(lenses, estimate, measure_precision(problem, estimate, SOFT_PX), candidates)
 
 
-def _place_boards(
-    cameras: Sequence[FloatArray], seen_from: Mapping[tuple[int, int], FloatArray]
-) -> dict[int, FloatArray]:
-    """world_from_board by view: of what its cameras say, the pose in the middle."""
-    said: dict[int, list[FloatArray]] = {}
-    for (camera, view), pose in seen_from.items():
-        said.setdefault(view, []).append(cameras[camera] @ pose)
-    return {view: _medoid(poses) for view, poses in said.items() if len(poses) > 1}
+def _solution(
+    lenses: Sequence[Camera],
+    problem: Problem,
+    estimate: Estimate,
+    numbers: Sequence[int],
+    candidates: BoolArray,
+    spec: BoardSpec,
+) -> RigSolution:
+    corners, free = problem.corners, problem.free
+    residual = residuals(problem, estimate)
+    precision = measure_precision(problem, estimate, SOFT_PX)
+    cameras = tuple(
+        with_lens(replace(camera, world_from_camera=invert_rigid(pose)), lens)
+        for camera, pose, lens in zip(lenses, estimate.camera_from_world, estimate.lenses, strict=True)
+    )
+    belief = np.where(free, np.inf, lens_belief(cameras))
+    covariance = precision.covariance(free | all_terms(lenses), belief)
+    live = np.any(corners.used, axis=1)
+    accepted = (corners.ids >= 0) & live[:, None]
+    dropped = tuple(
+        (lenses[camera].id, numbers[view])
+        for camera, view, is_live in zip(corners.camera, corners.view, live, strict=True)
+        if not is_live
+    )
+    std = np.sqrt(np.diag(covariance)).reshape(len(lenses), CAMERA_LENGTH)
+    return RigSolution(
+        rig=Rig(cameras),
+        world_from_board={
+            number: estimate.world_from_board[row]
+            for row, number in enumerate(numbers)
+            if corners.used[corners.view == row].any()
+        },
+        corners=_table(corners, residual, numbers),
+        rms_px=np.array([rms_of(residual, corners.used & (corners.camera == n)[:, None]) for n in range(len(lenses))]),
+        all_rms_px=rms_of(residual, accepted),
+        trimmed_rms_px=trimmed_rms(residual, accepted),
+        held_out_rms_px=held_out_rms(problem, estimate),
+        pair_distance_mm=pair_distance_mm(cameras, corners, spec),
+        noise_px=precision.noise_px,
+        view_noise_px=precision.view_noise_px,
+        intrinsics_std=lens_std(lenses, estimate, covariance, free),
+        pose_std=std[:, :POSE_LENGTH],
+        freed=term_names(lenses, free),
+        weak=term_names(lenses, candidates & ~free),
+        dropped=dropped,
+        warnings=_warnings(lenses, corners, precision),
+    )
+
+
+def _table(corners: Corners, residual: FloatArray, numbers: Sequence[int]) -> CornerTable:
+    rows, columns = np.nonzero(corners.ids >= 0)
+    live = np.any(corners.used, axis=1)[rows]
+    state = np.where(live, np.where(corners.used[rows, columns], USED, CORNER_LEFT_OUT), VIEW_LEFT_OUT)
+    return CornerTable(
+        camera=corners.camera[rows].astype(np.int32),
+        view=np.asarray(numbers, np.int32)[corners.view[rows]],
+        id=corners.ids[rows, columns].astype(np.int32),
+        pixels=corners.pixels[rows, columns],
+        residual_px=residual[rows, columns],
+        state=state.astype(np.uint8),
+    )
+
+
+def _warnings(lenses: Sequence[Camera], corners: Corners, precision: Precision) -> tuple[str, ...]:
+    warnings = []
+    live = np.any(corners.used, axis=1)
+    for index, camera in enumerate(lenses):
+        own = corners.camera == index
+        if (lost := int((own & ~live).sum())) > (own & live).sum():
+            warnings.append(f"camera {camera.id}: {lost} of {int(own.sum())} board views contradict the other cameras'")
+    if precision.view_noise_px > 3 * precision.noise_px:
+        warnings.append(
+            f"corners of one view move together ({precision.view_noise_px:.2f} px against {precision.noise_px:.2f} px "
+            "each): were the cameras in step, is the board flat? standard deviations allow for it"
+        )
+    return tuple(warnings)

@@ -1,0 +1,72 @@
+"""Bundle adjustment that leaves out views and corners that contradict the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from litdome.calib.bundle import Corners, Estimate, Problem, residuals, solve, with_used
+from litdome.calib.pose_graph import MIN_CORNERS, connected
+from litdome.errors import CalibrationError
+from litdome.geometry import Camera
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+VIEW_RATIO = 5.0  # a view so many times worse than the median one is left out ...
+CORNER_RATIO = 5.0  # ... and a corner so many times farther off than the median one, of its view and of all, ...
+MIN_OFF_PX = 0.5  # ... if they are also worse than this
+MAX_ROUNDS = 5
+
+
+def fit_robustly(
+    lenses: Sequence[Camera], corners: Corners, start: Estimate, free: BoolArray, belief: FloatArray | None = None
+) -> tuple[Problem, Estimate]:
+    """Solve, leave out what is far off, and solve again until nothing changes; the problem says what was used.
+
+    Raises:
+        CalibrationError: A camera is left without a view that it shares with the others (named).
+    """
+    problem = Problem([camera.model for camera in lenses], corners, free, belief)
+    seen = corners.used
+    used = seen & np.isfinite(residuals(problem, start)).all(axis=-1)
+    estimate = start
+    for _ in range(MAX_ROUNDS):
+        problem = with_used(problem, _still_linked(lenses, corners, used))
+        estimate = solve(problem, estimate)
+        kept = _not_far_off(residuals(problem, estimate), seen)
+        if (kept == used).all():
+            break
+        used = kept
+    return problem, estimate
+
+
+def _not_far_off(residual: FloatArray, seen: BoolArray) -> BoolArray:
+    """Of the corners ``seen``, those to use: of views not far worse than the median one, and not far off in a view."""
+    error = np.where(seen, np.nan_to_num(np.linalg.norm(residual, axis=-1), nan=np.inf), np.nan)
+    in_view = np.nanmedian(error, axis=1)
+    typical = float(np.median(in_view))
+    view_rms = np.sqrt(np.nanmean(error**2, axis=1))
+    kept = seen & (view_rms <= max(VIEW_RATIO * float(np.median(view_rms)), MIN_OFF_PX))[:, None]
+    kept &= error <= np.maximum(CORNER_RATIO * np.maximum(in_view, typical), MIN_OFF_PX)[:, None]
+    return np.asarray(kept & (kept.sum(axis=1, keepdims=True) >= MIN_CORNERS), bool)
+
+
+def _still_linked(lenses: Sequence[Camera], corners: Corners, used: BoolArray) -> BoolArray:
+    """``used`` without views that now only one camera has.
+
+    Raises:
+        CalibrationError: That leaves cameras without a link to the others (named).
+    """
+    live = used.any(axis=1)
+    cameras_of = np.bincount(corners.view[live], minlength=int(corners.view.max()) + 1)
+    linked = used & (cameras_of[corners.view] >= min(2, len(lenses)))[:, None]
+    rows = linked.any(axis=1)
+    lost = np.flatnonzero(~connected(corners.camera[rows], corners.view[rows], len(lenses)))
+    if len(lost):
+        raise CalibrationError(
+            f"cameras {', '.join(lenses[int(n)].id for n in lost)}: their board views contradict the other cameras'",
+            hint="were all cameras in step? is each lens the right one? film the board again",
+        )
+    return linked
