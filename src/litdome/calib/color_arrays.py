@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,33 @@ from litdome.stage import SessionLike
 FloatArray = npt.NDArray[np.float64]
 BY_CAMERA = ("found", "delta_e_before", "delta_e_after", "white_balance", "patches")
 MEASURED = (*BY_CAMERA, "black_level", "vignetting")  # of charts; None where they were not used
+
+
+@dataclass(frozen=True, eq=False)
+class CameraColor:
+    """What was found for one camera.
+
+    Attributes:
+        correction: None: not found.
+        before, after: The patches as the camera gives them and corrected, linear, shape (24, 3); NaN where not used.
+        delta_e_before, delta_e_after: Mean CIEDE2000 to the reference over the patches that were used; NaN: not found.
+        white_balance: Gains of red, green and blue that make grey grey, shape (3,).
+        words: How it was found, or why not.
+    """
+
+    correction: ColorCorrection | None
+    before: FloatArray
+    after: FloatArray
+    delta_e_before: float
+    delta_e_after: float
+    white_balance: FloatArray
+    words: str
+
+
+def not_found(words: str) -> CameraColor:
+    """A camera without colour calibration, and why."""
+    nothing = np.full((24, 3), np.nan)
+    return CameraColor(None, nothing, nothing, np.nan, np.nan, np.full(3, np.nan), words)
 
 
 def write_patches(

@@ -20,31 +20,28 @@ from litdome.stage import SessionLike
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 DARK_PICTURES = 5
-NO_FALLOFF = np.zeros(3)
 
 
 @dataclass(frozen=True, eq=False)
-class CameraEvidence:
-    """What is known of one camera before its colour is fitted.
+class SensorEvidence:
+    """What is known of one camera's sensor and lens without a chart.
 
     Attributes:
-        reading: Its chart's patches, without black level and fall-off; None: no chart.
-        why_not: Why there is no chart, in words; empty otherwise.
         black_level: From dark frames, linear, shape (3,); None: there are none.
         falloff: From a flat field; None: there is none.
         recorded: (width, height) of the recorded pictures, px.
+        vignetting: As `litdome.color.ColorCorrection`'s, in px of the stored picture.
     """
 
-    reading: PatchReading | None
-    why_not: str
     black_level: FloatArray | None
     falloff: Falloff | None
     recorded: tuple[int, int]
+    vignetting: FloatArray
 
     @property
-    def coefficients(self) -> FloatArray:
-        """Of the fall-off, shape (3,); 0 where it is not known."""
-        return NO_FALLOFF if self.falloff is None else self.falloff.coefficients
+    def floor(self) -> FloatArray:
+        """The black level, 0 where it is not known."""
+        return np.zeros(3) if self.black_level is None else self.black_level
 
 
 def picture_of(folder: Path, camera: str) -> Path | None:
@@ -52,46 +49,59 @@ def picture_of(folder: Path, camera: str) -> Path | None:
     return next((path for suffix in IMAGE_SUFFIXES if (path := folder / f"{camera}{suffix}").is_file()), None)
 
 
-def read_evidence(session: SessionLike, camera: str, folder: Path, corners: FloatArray | None) -> CameraEvidence:
-    """What ``folder/<camera>`` (chart) and ``folder/flat/<camera>`` (flat field) and the session's dark frames show.
+def read_sensor(session: SessionLike, camera: str, folder: Path) -> SensorEvidence:
+    """What the session's dark frames and ``folder/flat/<camera>`` (a flat field) show.
+
+    Raises:
+        CalibrationError: The flat field is none, or of another size than recorded.
+        InputError: It cannot be read.
+    """
+    index = session.cameras.index(camera)
+    attrs = session.array("rig/size").attrs
+    width, height = attrs["recorded_sizes"][index] or session.size(camera)
+    black, path, falloff = dark_level(session, camera), picture_of(folder / "flat", camera), None
+    if path is not None:
+        _, light = _light_of(session, camera, path, (width, height))
+        falloff = fit_falloff(light - (np.zeros(3) if black is None else black), str(path))
+    x0, y0, x1, _ = (attrs.get("crops") or [None] * len(session.cameras))[index] or (0, 0, width, height)
+    scale = session.size(camera)[0] / (x1 - x0)
+    middle = (np.array([(width - 1) / 2 - x0, (height - 1) / 2 - y0]) + 0.5) * scale - 0.5
+    coefficients = np.zeros(3) if falloff is None else falloff.coefficients
+    vignetting = np.array([*coefficients, *middle, np.hypot(width, height) / 2 * scale])
+    return SensorEvidence(black, falloff, (width, height), vignetting)
+
+
+def read_chart(
+    session: SessionLike, camera: str, folder: Path, sensor: SensorEvidence, corners: FloatArray | None
+) -> PatchReading | str:
+    """The patches of ``folder/<camera>``, without black level and fall-off; in words why there are none.
 
     Args:
-        session: Says how codes become light, and holds dark frames.
+        session: Says how codes become light.
         camera: Camera id.
-        folder: As config's ``charts_dir``.
+        folder: Of the chart pictures.
+        sensor: What is known of the camera.
         corners: Of the chart, given by hand, shape (4, 2), px; None: look for it.
 
     Raises:
-        CalibrationError: A mirrored chart, corners outside the picture, a picture of another size than recorded, or a
-            flat field that is none.
-        InputError: A picture cannot be read.
+        CalibrationError: A mirrored chart, corners outside the picture, or a picture of another size than recorded.
+        InputError: The picture cannot be read.
     """
-    index = session.cameras.index(camera)
-    recorded = session.array("rig/size").attrs["recorded_sizes"][index] or session.size(camera)
-    width, height = int(recorded[0]), int(recorded[1])
-    black = dark_level(session, camera)
-    floor = np.zeros(3) if black is None else black
-    flat = picture_of(folder / "flat", camera)
-    falloff = None
-    if flat is not None:
-        _, light = _light_of(session, camera, flat, (width, height))
-        falloff = fit_falloff((light - floor).astype(np.float32), str(flat))
-    chart = picture_of(folder, camera)
-    if chart is None:
-        return CameraEvidence(None, f"no picture {folder / camera}.png", black, falloff, (width, height))
-    display, light = _light_of(session, camera, chart, (width, height))
+    path = picture_of(folder, camera)
+    if path is None:
+        return f"no picture {folder / camera}.png"
+    display, light = _light_of(session, camera, path, sensor.recorded)
     if corners is None:
         found = find_chart(np.asarray(np.clip(display, 0, 1) * 255 + 0.5).astype(np.uint8))
-        corners = None if found is None else found.corners
+        if found is None:
+            return f"no chart found in {path}"
+        corners = found.corners
     else:
-        _check_corners(corners, (width, height), f"camera {camera}")
-    if corners is None:
-        return CameraEvidence(None, f"no chart found in {chart}", black, falloff, (width, height))
-    clean = light - floor
-    if falloff is not None:
-        clean = clean / _shares((width, height), falloff.coefficients)[..., None]
-    reading = read_patches(display.astype(np.float64), clean, corners)
-    return CameraEvidence(reading, "", black, falloff, (width, height))
+        _check_corners(corners, sensor.recorded, f"camera {camera}")
+    clean = light - sensor.floor
+    if sensor.falloff is not None:
+        clean = clean / _shares(sensor.recorded, sensor.falloff.coefficients)[..., None]
+    return read_patches(display.astype(np.float64), clean, corners)
 
 
 def dark_level(session: SessionLike, camera: str) -> FloatArray | None:
@@ -122,17 +132,6 @@ def read_corners(file: Path) -> dict[str, FloatArray]:
         if points.shape != (4, 2) or not np.isfinite(points).all():
             raise CalibrationError(f"{file}: {camera} has not four points [x, y]", hint=hint)
     return found
-
-
-def stored_vignetting(session: SessionLike, camera: str, evidence: CameraEvidence) -> FloatArray:
-    """Coefficients, middle and reach of the fall-off in px of the stored picture, shape (6,)."""
-    (width, height), (stored_width, _) = evidence.recorded, session.size(camera)
-    crops = session.array("rig/size").attrs.get("crops")
-    crop = crops[session.cameras.index(camera)] if crops else None
-    x0, y0, x1, _ = crop or (0, 0, width, height)
-    scale = stored_width / (x1 - x0)
-    middle = (np.array([(width - 1) / 2 - x0, (height - 1) / 2 - y0]) + 0.5) * scale - 0.5
-    return np.array([*evidence.coefficients, *middle, np.hypot(width, height) / 2 * scale])
 
 
 def _light_of(

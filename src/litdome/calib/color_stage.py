@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from litdome.calib.color_arrays import MEASURED, write_corrections, write_patches
+from litdome.calib.charts import PatchReading
+from litdome.calib.color_arrays import MEASURED, CameraColor, not_found, write_corrections, write_patches
 from litdome.calib.color_like import take_over
 from litdome.calib.color_match import ColorFit, delta_e_2000, fit_affine, white_balance
-from litdome.calib.color_sources import CameraEvidence, picture_of, read_corners, read_evidence, stored_vignetting
+from litdome.calib.color_person import person_colors
+from litdome.calib.color_sources import SensorEvidence, picture_of, read_chart, read_corners, read_sensor
 from litdome.color import COLORCHECKER_24, ColorCorrection, srgb_from_linear
 from litdome.errors import CalibrationError
 from litdome.stage import SessionLike, StageConfig, Summary, Unit
@@ -25,6 +26,9 @@ FloatArray = npt.NDArray[np.float64]
 class ColorConfig(StageConfig):
     """Settings of color."""
 
+    source: Literal["charts", "person"] = Field(
+        "charts", description="charts: a 3x4 affine each; person: gains, from the surface that cameras share"
+    )
     charts_dir: str | None = Field(
         None, description="folder with a chart picture by camera, and flat/ with flat fields; default the recording's"
     )
@@ -32,27 +36,6 @@ class ColorConfig(StageConfig):
     reference: str | None = Field(None, description="camera whose colours all others get; default the chart's own")
     like: str | None = Field(None, description="session whose colour calibration is taken over, with its light level")
     max_delta_e: float = Field(5.0, gt=0, description="largest mean CIEDE2000 of a camera's fit that is believed")
-
-
-@dataclass(frozen=True, eq=False)
-class CameraColor:
-    """What was found for one camera.
-
-    Attributes:
-        correction: None: not found.
-        before, after: The patches as the camera gives them and corrected, linear, shape (24, 3); NaN where not used.
-        delta_e_before, delta_e_after: Mean CIEDE2000 to the reference over the patches that were used; NaN: not found.
-        white_balance: Gains of red, green and blue that make grey grey, shape (3,).
-        words: How it was found, or why not.
-    """
-
-    correction: ColorCorrection | None
-    before: FloatArray
-    after: FloatArray
-    delta_e_before: float
-    delta_e_after: float
-    white_balance: FloatArray
-    words: str
 
 
 class Color:
@@ -76,15 +59,21 @@ class Color:
         folder = charts_folder(session, config)
         by_hand = {} if config.corners_file is None else read_corners(Path(config.corners_file))
         _check_names(session, [*by_hand, *([config.reference] if config.reference else [])])
-        evidence = {id: read_evidence(session, id, folder, by_hand.get(id)) for id in session.cameras}
-        reference = _reference(evidence, config.reference)
-        found = {id: _fitted(session, id, evidence[id], reference, config) for id in session.cameras}
-        if all(color.correction is None for color in found.values()):
+        sensors = {id: read_sensor(session, id, folder) for id in session.cameras}
+        if config.source == "person":
+            reference = np.full((24, 3), np.nan)
+            colors, how = person_colors(session, sensors, config.reference)
+        else:
+            readings = {id: read_chart(session, id, folder, sensors[id], by_hand.get(id)) for id in session.cameras}
+            reference = _reference(readings, config.reference)
+            colors = [_fitted(id, readings[id], sensors[id], reference, config.max_delta_e) for id in session.cameras]
+            how = f"colour charts, brought to {config.reference or 'their published colours'}"
+        if all(color.correction is None for color in colors):
             raise CalibrationError(
-                f"{folder}: no camera's colour was found: {'; '.join(color.words for color in found.values())}",
+                f"{folder}: no camera's colour was found: {'; '.join(color.words for color in colors)}",
                 hint="litdome color SESSION --charts DIR, or --corners FILE with the chart's corners",
             )
-        _write(session, list(found.values()), reference, _source(evidence, config))
+        _write(session, colors, reference, sensors, how)
 
     def input_files(self, session: SessionLike, config: ColorConfig) -> list[Path]:
         """Charts, flat fields and corners; of another session its colour calibration."""
@@ -113,70 +102,56 @@ def _check_names(session: SessionLike, names: Sequence[str]) -> None:
             raise CalibrationError(f"no camera {name}", hint=f"cameras: {', '.join(session.cameras)}")
 
 
-def _reference(evidence: Mapping[str, CameraEvidence], camera: str | None) -> FloatArray:
+def _reference(readings: Mapping[str, PatchReading | str], camera: str | None) -> FloatArray:
     """Linear light that the patches are to get, shape (24, 3); NaN where the reference camera does not know it."""
     if camera is None:
         return COLORCHECKER_24
-    reading = evidence[camera].reading
-    if reading is None:
-        raise CalibrationError(f"reference camera {camera}: {evidence[camera].why_not}", hint="--reference another")
+    reading = readings[camera]
+    if isinstance(reading, str):
+        raise CalibrationError(f"reference camera {camera}: {reading}", hint="--reference another")
     return np.where(reading.usable[:, None], reading.linear, np.nan)
 
 
 def _fitted(
-    session: SessionLike, id: str, evidence: CameraEvidence, reference: FloatArray, config: ColorConfig
+    id: str, reading: PatchReading | str, sensor: SensorEvidence, reference: FloatArray, max_delta_e: float
 ) -> CameraColor:
-    if evidence.reading is None:
-        return _not_found(f"camera {id}: {evidence.why_not}")
-    reading = evidence.reading
+    if isinstance(reading, str):
+        return not_found(f"camera {id}: {reading}")
     try:
         fit = fit_affine(reading.linear, reference, reading.usable, f"camera {id}")
     except CalibrationError as error:
-        return _not_found(error.message)
+        return not_found(error.message)
     before = np.where(fit.used[:, None], reading.linear, np.nan)
     after = fit.apply(before)
     was, now = (float(delta_e_2000(colors[fit.used], reference[fit.used]).mean()) for colors in (before, after))
-    if now > config.max_delta_e:
-        return _not_found(f"camera {id}: CIEDE2000 {now:.1f} > {config.max_delta_e:.1f} after the fit")
+    if now > max_delta_e:
+        return not_found(f"camera {id}: CIEDE2000 {now:.1f} > {max_delta_e:.1f} after the fit")
     balance = white_balance(reading.linear, reference, fit.used)
     words = f"{fit.used.sum()} of 24 patches, {reading.clipped.sum()} clipped"
-    return CameraColor(_correction(session, id, evidence, fit), before, after, was, now, balance, words)
+    return CameraColor(_correction(fit, sensor), before, after, was, now, balance, words)
 
 
-def _correction(session: SessionLike, id: str, evidence: CameraEvidence, fit: ColorFit) -> ColorCorrection:
+def _correction(fit: ColorFit, sensor: SensorEvidence) -> ColorCorrection:
     """The fit; without dark frames its offset is the black level: the light at which the corrected picture is black."""
-    vignetting = stored_vignetting(session, id, evidence)
-    if evidence.black_level is not None:
-        return ColorCorrection(fit.affine, evidence.black_level, vignetting)
+    if sensor.black_level is not None:
+        return ColorCorrection(fit.affine, sensor.black_level, sensor.vignetting)
     black = np.asarray(-np.linalg.solve(fit.affine[:, :3], fit.affine[:, 3]), np.float64)
-    return ColorCorrection(np.column_stack([fit.affine[:, :3], np.zeros(3)]), black, vignetting)
-
-
-def _not_found(words: str) -> CameraColor:
-    nothing = np.full((24, 3), np.nan)
-    return CameraColor(None, nothing, nothing, np.nan, np.nan, np.full(3, np.nan), words)
-
-
-def _source(evidence: Mapping[str, CameraEvidence], config: ColorConfig) -> dict[str, Any]:
-    dark = [id for id, seen in evidence.items() if seen.black_level is not None]
-    corners = {id: round(seen.falloff.corner, 4) for id, seen in evidence.items() if seen.falloff is not None}
-    how = "the chart's published colours" if config.reference is None else f"camera {config.reference}"
-    return {
-        "source": f"colour charts, brought to {how}",
-        "black_level": f"dark frames of {len(dark)} cameras" if dark else "the chart's offset (no dark frames)",
-        "vignetting": corners,
-    }
+    return ColorCorrection(np.column_stack([fit.affine[:, :3], np.zeros(3)]), black, sensor.vignetting)
 
 
 def _write(
-    session: SessionLike, colors: Sequence[CameraColor], reference: FloatArray, source: Mapping[str, Any]
+    session: SessionLike,
+    colors: Sequence[CameraColor],
+    reference: FloatArray,
+    sensors: Mapping[str, SensorEvidence],
+    source: str,
 ) -> None:
     found = [color.correction for color in colors]
-    lost = [color.words for color in colors if color.correction is None]
-    without = [id for id in session.cameras if id not in source["vignetting"]]
-    warnings = [f"{words}: its pictures cannot be corrected" for words in lost]
+    corners = {id: round(s.falloff.corner, 4) for id, s in sensors.items() if s.falloff is not None}
+    dark, without = [id for id, s in sensors.items() if s.black_level is not None], sensors.keys() - corners.keys()
+    warnings = [f"{color.words}: its pictures cannot be corrected" for color in colors if color.correction is None]
     if without:
-        warnings.append(f"no flat field of {', '.join(without)}: fall-off towards the corners is not corrected")
+        warnings.append(f"no flat field of {', '.join(sorted(without))}: light lost in the corners is not given back")
     measured = {
         "found": [correction is not None for correction in found],
         "delta_e_before": [_rounded(color.delta_e_before) for color in colors],
@@ -184,11 +159,19 @@ def _write(
         "white_balance": [[_rounded(gain) for gain in color.white_balance] for color in colors],
         "patches": [color.words for color in colors],
     }
-    about = {"cameras": list(session.cameras), **source, **measured, "light_gain": 1.0, "warnings": warnings}
+    about = {
+        "cameras": list(session.cameras),
+        "source": source,
+        **measured,
+        "black_level": f"dark frames of {', '.join(dark)}" if dark else "no dark frames: the chart's offset, if any",
+        "vignetting": corners,
+        "light_gain": 1.0,
+        "warnings": warnings,
+    }
     for name, rows in (("before", [c.before for c in colors]), ("after", [c.after for c in colors])):
         display = np.clip(srgb_from_linear(np.stack(rows)), 0, 1)
-        write_patches(session, name, display, {**measured, "source": source["source"]})
-    write_patches(session, "reference", np.clip(srgb_from_linear(reference), 0, 1), {"source": source["source"]})
+        write_patches(session, name, display, {**measured, "source": source})
+    write_patches(session, "reference", np.clip(srgb_from_linear(reference), 0, 1), {"source": source})
     write_corrections(session, found, about)
 
 

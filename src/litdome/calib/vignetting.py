@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,7 +34,7 @@ class Falloff:
     corner: float
 
 
-def fit_falloff(linear: npt.NDArray[np.float32], name: str) -> Falloff:
+def fit_falloff(linear: npt.NDArray[np.floating[Any]], name: str) -> Falloff:
     """Fall-off of a flat field, with a gradient of the light across it fitted beside and left out.
 
     Args:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--corners", type=click.Path(path_type=Path), help="TOML with the chart's corners by camera, where it is not found."
 )
+@click.option("--person", is_flag=True, help="No charts: gains from what cameras see of the same person.")
 @click.option("--reference", help="The camera whose colours all others get; by default the chart's own colours.")
 @click.option("--like", help="A session of the same stage whose colours are taken over, at this one's light level.")
 @settings_options
@@ -32,6 +33,7 @@ def color(
     session: str,
     charts: Path | None,
     corners: Path | None,
+    person: bool,
     reference: str | None,
     like: str | None,
     config_file: Path | None,
@@ -44,9 +46,10 @@ def color(
     from litdome import open_session
     from litdome.pipeline import config_for, run_stage, side_stages
 
-    if like is not None and (charts or corners or reference):
-        raise UsageError("--like and --charts, --corners or --reference exclude each other", hint="give one of them")
-    given = {"charts_dir": charts, "corners_file": corners, "reference": reference, "like": like}
+    if (like is not None) + person + (corners is not None) > 1 or (like is not None and (charts or reference)):
+        raise UsageError("--like, --person and --charts or --corners exclude each other", hint="give one of them")
+    source = "person" if person else None
+    given = {"charts_dir": charts, "corners_file": corners, "reference": reference, "like": like, "source": source}
     tables = read_tables(session, config_file, assignments)
     tables["color"] = {**tables.get("color", {}), **{key: str(value) for key, value in given.items() if value}}
     stage = side_stages()["color"]
@@ -64,7 +67,7 @@ def _say_color(record: StageRecord) -> None:
         return
     columns = ("cameras", "delta_e_before", "delta_e_after", "white_balance", "patches")
     rows = [_cells(*row) for row in zip(*(summary[name] for name in columns), strict=True)]
-    print_table(["camera", "dE2000 before", "after", "white balance", "patches"], rows)
+    print_table(["camera", "dE2000 before", "after", "white balance", "rests on"], rows)
     falloff = ", ".join(f"{id} {100 * share:.0f} %" for id, share in summary["vignetting"].items())
     click.echo(f"black level: {summary['black_level']}; light in the corners: {falloff or 'not measured'}")
 
