@@ -93,7 +93,9 @@ def test_a_folder_of_files_is_written_into_a_folder(tmp_path: Path) -> None:
     assert files == (tmp_path / "out" / "intri.yml", tmp_path / "out" / "extri.yml")
     write_calibration(tmp_path / "scene" / "sparse" / "0", some_rig(None), "colmap-binary")
     assert read_calibration(tmp_path / "scene").ids == ("cam_0", "cam_1", "cam_2", "cam_3")
-    with pytest.raises(CalibrationError, match=r"rig.yml: EasyMocap and EasyVolcap takes a folder with intri.yml"):
+    with pytest.raises(
+        CalibrationError, match=r"rig.yml: EasyMocap and EasyVolcap: files called intri.yml, extri.yml belong into"
+    ):
         write_calibration(tmp_path / "rig.yml", some_rig(None), "opencv")
 
 

@@ -2,10 +2,25 @@
 
 from pathlib import Path
 
-from litdome.calib.exchange.formats import FORMATS, format_of_name, read_calibration, recognise, write_calibration
+from litdome.calib.exchange.formats import (
+    FORMATS,
+    calibration_files,
+    format_of_name,
+    read_calibration,
+    recognise,
+    write_calibration,
+)
 from litdome.geometry import Rig
 
-__all__ = ["FORMATS", "format_of_name", "read_calibration", "recognise", "write_calibration", "write_transforms"]
+__all__ = [
+    "FORMATS",
+    "calibration_files",
+    "format_of_name",
+    "read_calibration",
+    "recognise",
+    "write_calibration",
+    "write_transforms",
+]
 
 
 def write_transforms(path: Path, rig: Rig) -> None:

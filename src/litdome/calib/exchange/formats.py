@@ -21,7 +21,7 @@ from litdome.calib.exchange import (
     toml_rigs,
     transforms,
 )
-from litdome.calib.exchange.found import FoundCamera, Sizes, read_text, read_xml, told
+from litdome.calib.exchange.found import FoundCamera, Sizes, read_bytes, read_xml, told
 from litdome.errors import CalibrationError
 from litdome.geometry import Rig
 
@@ -104,7 +104,7 @@ def recognise(path: Path) -> str:
         raise CalibrationError(f"{path}: a folder without intri.yml and without a COLMAP model", hint="name a file")
     if path.name in colmap.FILES:
         return "colmap"
-    name = _of_text(path, read_text(path).lstrip())
+    name = _of_text(path, read_bytes(path).decode("utf-8-sig", "replace").lstrip())
     if name is None:
         known = ", ".join(format.program for format in FORMATS.values())
         raise CalibrationError(f"{path}: of no format that litdome knows", hint=f"convert it to one of: {known}")
@@ -141,20 +141,23 @@ def format_of_name(path: Path) -> str | None:
     return next(iter(exact + fitting), None)
 
 
-def target_files(path: Path, format: str, names: tuple[str, ...]) -> dict[str, Path]:
-    """Where the contents that `Format.write` gives belong: ``path`` itself, or files in a folder.
+def calibration_files(path: Path, rig: Rig, format: str) -> dict[Path, bytes]:
+    """The files, with their contents, that a rig is in one of `FORMATS`: ``path`` itself, or files in a folder.
 
     Raises:
-        CalibrationError: A format of several files under a name that is neither a folder's nor one of them.
+        CalibrationError: A lens that the format cannot hold, or, for a format of several files, a name that is neither
+            a folder's nor one of theirs.
     """
-    if names == ("",):
-        return {"": path}
-    if path.name not in names and path.suffix:
+    contents = FORMATS[format].write(rig)
+    if list(contents) == [""]:
+        return {path: contents[""]}
+    if path.name not in contents and path.suffix:
         raise CalibrationError(
-            f"{path}: {FORMATS[format].program} takes a folder with {', '.join(names)}", hint=f"name {path.parent}"
+            f"{path}: {FORMATS[format].program}: files called {', '.join(contents)} belong into a folder",
+            hint=f"name the folder: {path.with_suffix('')}",
         )
-    folder = path.parent if path.name in names else path
-    return {name: folder / name for name in names}
+    folder = path.parent if path.name in contents else path
+    return {folder / name: content for name, content in contents.items()}
 
 
 def write_calibration(path: Path, rig: Rig, format: str) -> tuple[Path, ...]:
@@ -164,15 +167,13 @@ def write_calibration(path: Path, rig: Rig, format: str) -> tuple[Path, ...]:
         The files.
 
     Raises:
-        CalibrationError: A lens that the format cannot hold, or a name that does not fit it.
+        CalibrationError: As `calibration_files`.
     """
-    with told(str(path)):
-        contents = FORMATS[format].write(rig)
-    targets = target_files(path, format, tuple(contents))
-    partials = {name: target.with_name(target.name + ".partial") for name, target in targets.items()}
-    for name, partial in partials.items():
+    files = calibration_files(path, rig, format)
+    partials = {file.with_name(file.name + ".partial"): file for file in files}
+    for partial, file in partials.items():
         partial.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(contents[name])
-    for name, partial in partials.items():
-        partial.replace(targets[name])
-    return tuple(targets.values())
+        partial.write_bytes(files[file])
+    for partial, file in partials.items():
+        partial.replace(file)
+    return tuple(files)

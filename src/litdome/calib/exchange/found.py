@@ -172,22 +172,31 @@ def told(where: str) -> Iterator[None]:
         raise CalibrationError(f"{where}: it has no {error.args[0]}") from error
     except OSError as error:
         raise CalibrationError(f"{where}: {error.strerror}") from error
-    except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise CalibrationError(f"{where}: {str(error) or type(error).__name__}") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's content.
+
+    Raises:
+        CalibrationError: Far larger than a calibration.
+    """
+    if path.stat().st_size > LARGEST_BYTES:
+        raise CalibrationError(f"{path}: {path.stat().st_size:,} bytes; no calibration is so large")
+    return path.read_bytes()
 
 
 def read_text(path: Path) -> str:
     """A file's text.
 
     Raises:
-        CalibrationError: Not text, or far larger than a calibration.
+        CalibrationError: Not UTF-8, or far larger than a calibration.
     """
-    if path.stat().st_size > LARGEST_BYTES:
-        raise CalibrationError(f"{path}: {path.stat().st_size:,} bytes; no calibration is so large")
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise CalibrationError(f"{path}: neither text nor a calibration that litdome knows") from error
+        raise CalibrationError(f"{path}: not a text file ({error.reason} at byte {error.start})") from error
 
 
 def read_xml(path: Path) -> ElementTree.Element:
@@ -197,8 +206,8 @@ def read_xml(path: Path) -> ElementTree.Element:
         CalibrationError: Not XML.
     """
     try:
-        return ElementTree.fromstring(read_text(path).encode())
-    except ElementTree.ParseError as error:
+        return ElementTree.fromstring(read_bytes(path))
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise CalibrationError(f"{path}: not a whole XML file ({error})") from error
 
 
