@@ -85,7 +85,7 @@ def _rig_of(source: str) -> Rig:
 def _format(target: Path, name: str | None) -> str:
     from litdome.calib.exchange import FORMATS, format_of_name
 
-    known = ", ".join(f"{key} ({format.program})" for key, format in FORMATS.items())
+    known = ", ".join(FORMATS)
     if name is not None and name not in FORMATS:
         raise UsageError(f"--format {name}: not one of {known}", hint="litdome rig export SESSION FILE --format colmap")
     found = name or format_of_name(target)

@@ -48,8 +48,8 @@ FORMATS: Mapping[str, Format] = {
     "opencv": Format(
         "EasyMocap and EasyVolcap", (opencv_yml.LENSES, opencv_yml.POSES), opencv_yml.read, opencv_yml.write
     ),
-    "colmap": Format("COLMAP, text", ("cameras.txt", "images.txt"), colmap.read, colmap.write_text),
-    "colmap-binary": Format("COLMAP, binary", ("cameras.bin", "images.bin"), colmap.read, colmap.write_binary),
+    "colmap": Format("COLMAP (text)", ("cameras.txt", "images.txt"), colmap.read, colmap.write_text),
+    "colmap-binary": Format("COLMAP (binary)", ("cameras.bin", "images.bin"), colmap.read, colmap.write_binary),
     "metashape": Format("Agisoft Metashape", ("*.xml",), metashape.read, metashape.write),
     "nerfstudio": Format("nerfstudio", ("*.json",), transforms.read, transforms.write),
     "aniposelib": Format("aniposelib and Anipose", ("*.toml",), toml_rigs.read, toml_rigs.write_aniposelib),
