@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from litdome.geometry import Camera
-from litdome.synth.boards import BoardDesign, board_for, extrinsic_poses, film_board, intrinsic_poses
+from litdome.synth.boards import (
+    BoardDesign,
+    board_for,
+    can_read,
+    extrinsic_poses,
+    film_board,
+    floor_pose,
+    intrinsic_poses,
+)
 from litdome.synth.rig import make_rig, wall_picture
 from litdome.synth.shading import flat_lights
 
 
-def find(picture: npt.NDArray[np.uint8], design: BoardDesign) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def find(
+    picture: npt.NDArray[np.uint8], design: BoardDesign, *, legacy: bool = False
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Ids and pixels of the corners that OpenCV finds."""
     dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, design.dictionary))
     size = (design.columns, design.rows)
     board = cv2.aruco.CharucoBoard(size, design.square_mm / 1000, design.marker_mm / 1000, dictionary)
+    board.setLegacyPattern(legacy)
     corners, ids, _, _ = cv2.aruco.CharucoDetector(board).detectBoard(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
     if ids is None:
         return np.zeros(0, np.int64), np.zeros((0, 2))
@@ -43,6 +56,56 @@ def test_detected_corners_lie_where_the_truth_says(height: int) -> None:
     assert len(error) > 6 * 8
     assert np.median(np.linalg.norm(error, axis=1)) < 0.12  # px, OpenCV's own accuracy at this size
     assert np.abs(error.mean(axis=0)).max() < 0.04  # no half-pixel shift
+
+
+@pytest.mark.parametrize("variant", ["inverted", "legacy pattern", "mirrored", "legacy pattern, inverted, mirrored"])
+def test_a_variant_is_found_only_when_it_is_undone(variant: str) -> None:
+    camera = make_rig(3, width=360, height=640).cameras[1]
+    design, rng = BoardDesign(8, 6, 100.0, 75.0, "DICT_5X5_100"), np.random.default_rng(0)
+    wall = wall_picture(camera, flat_lights(64))
+    pose = intrinsic_poses(camera, design, 4, rng)[1]
+    picture = film_board(camera, design, pose, wall, rng, variant=variant)
+    assert len(find(picture, design, legacy=False)[0]) < 6
+    undone = picture[:, ::-1] if "mirrored" in variant else picture
+    undone = 255 - undone if "inverted" in variant else undone
+    ids, pixels = find(np.ascontiguousarray(undone), design, legacy="legacy" in variant)
+    assert len(ids) >= 15
+    assert np.median(np.linalg.norm(pixels - corner_pixels(camera, design, pose)[ids], axis=1)) < 0.15  # px, as above
+
+
+def test_a_fisheye_lens_films_the_board_where_it_projects_it() -> None:
+    camera = make_rig(1, width=480, height=480).cameras[0]
+    intrinsics = np.array([[200.0, 0, 239.5], [0, 200.0, 239.5], [0, 0, 1]])
+    fisheye = replace(
+        camera, model="fisheye4", intrinsics=intrinsics, distortion=np.array([0.05, -0.01, 0.002, 0, 0, 0, 0, 0])
+    )
+    design, rng = BoardDesign(8, 6, 100.0, 75.0), np.random.default_rng(0)
+    pose = np.eye(4)
+    pose[:3, 3] = [-0.2, -0.3, 0.55]  # metres: the board reaches 45 degrees to the side
+    pose = fisheye.world_from_camera @ pose
+    picture = film_board(fisheye, design, pose, np.zeros((480, 480, 3), np.float32), rng)
+    ids, pixels = find(picture, design)
+    assert len(ids) >= 20
+    assert np.median(np.linalg.norm(pixels - corner_pixels(fisheye, design, pose)[ids], axis=1)) < 0.15
+    straight = corner_pixels(fisheye.undistorted(), design, pose)[ids]
+    assert np.linalg.norm(pixels - straight, axis=1).max() > 10  # the negative control
+
+
+def test_the_board_on_the_floor_faces_up_at_the_origin_and_is_read_from_above() -> None:
+    rig, design = make_rig(4, width=360, height=640), board_for(640)
+    pose = floor_pose(design)
+    middle = np.array([design.size_m[0] / 2, design.size_m[1] / 2, 0.0])
+    np.testing.assert_allclose(pose[:3, :3] @ middle + pose[:3, 3], 0, atol=1e-12)
+    np.testing.assert_allclose(pose[:3, :3] @ [0, 0, -1], [0, 1, 0])  # the face
+    assert np.linalg.det(pose[:3, :3]) == pytest.approx(1)
+    can = {camera.id: can_read(camera, design, pose) for camera in rig.cameras}
+    assert can == {"c00": True, "c01": False, "c02": True, "c03": False}  # every second stands at knee height
+    for camera in rig.cameras:
+        picture = film_board(camera, design, pose, wall_picture(camera, flat_lights(32)), np.random.default_rng(0))
+        ids, pixels = find(picture, design)
+        if can[camera.id]:
+            error = np.linalg.norm(pixels - corner_pixels(camera, design, pose)[ids], axis=1)
+            assert len(ids) >= 8 and np.median(error) < 0.3  # px: squares 12 px flat
 
 
 def test_the_joint_take_connects_all_cameras() -> None:

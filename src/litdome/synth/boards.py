@@ -1,4 +1,4 @@
-"""Takes of a ChArUco board: one camera at a time for the lenses, all cameras in step for the poses."""
+"""Takes of a ChArUco board: one camera at a time for the lenses, all in step for the poses, one still of the floor."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from litdome.progress import Progress
 from litdome.synth.film import Film
 from litdome.synth.render import Float32Array, camera_rays, sample_texture
 from litdome.synth.rig import TARGET, expose, wall_picture
-from litdome.synth.truth import made
+from litdome.synth.truth import made, write_png
 
 FloatArray = npt.NDArray[np.float64]
 TEXELS_PER_SQUARE = 40
 MARGIN = 0.25  # white rim, squares
 INTRINSIC_PICTURES, EXTRINSIC_FRAMES, BOARD_CRF = 12, 24, 12
 WHITE, BLACK, BACK = 0.85, 0.03, 0.08  # albedo
+FLAT_SQUARE_PX = 11  # a board on the floor is filmed where its squares are no flatter: nobody could read its markers
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,16 @@ def board_for(height: int) -> BoardDesign:
 
 
 @lru_cache(maxsize=4)
-def board_texture(design: BoardDesign) -> Float32Array:
-    """Albedo of the board and its rim, linear, shape (v, u, 3)."""
+def board_texture(design: BoardDesign, variant: str = "as printed") -> Float32Array:
+    """Albedo of the board and its rim, linear, shape (v, u, 3); ``variant`` may name a legacy pattern and inverted."""
     dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, design.dictionary))
     squares = (design.columns, design.rows)
     board = cv2.aruco.CharucoBoard(squares, design.square_mm / 1000, design.marker_mm / 1000, dictionary)
+    board.setLegacyPattern("legacy pattern" in variant)
     picture = board.generateImage((design.columns * TEXELS_PER_SQUARE, design.rows * TEXELS_PER_SQUARE))
     rim = round(MARGIN * TEXELS_PER_SQUARE)
     picture = cv2.copyMakeBorder(picture, rim, rim, rim, rim, cv2.BORDER_CONSTANT, value=255)
+    picture = 255 - picture if "inverted" in variant else picture
     albedo = BLACK + (WHITE - BLACK) * (picture.astype(np.float32) / 255)
     return np.repeat(albedo[..., None], 3, axis=2)
 
@@ -66,6 +69,8 @@ def film_board(
     world_from_board: FloatArray,
     background: Float32Array,
     rng: np.random.Generator,
+    *,
+    variant: str = "as printed",
 ) -> npt.NDArray[np.uint8]:
     """A picture of the board under flat light, shape (y, x, 3), sRGB codes.
 
@@ -76,18 +81,20 @@ def film_board(
             corner of the first square, as OpenCV's.
         background: What is seen behind it, linear, shape (y, x, 3).
         rng: Draws the sensor's noise.
+        variant: How it is printed and filmed: any of ``legacy pattern``, ``inverted`` and ``mirrored`` (the picture).
     """
     linear = background.reshape(-1, 3).copy()
     region = _seen_region(camera, design, world_from_board)
     rays = camera_rays(camera, antialias=True)[1:, region]
-    albedo, hit = _trace_board(camera.centre, rays, design, world_from_board)
+    albedo, hit = _trace_board(camera.centre, rays, design, world_from_board, variant)
     coverage = hit.mean(axis=0, dtype=np.float32)[:, None]
     linear[region] = albedo.mean(axis=0) + linear[region] * (1 - coverage)
-    return expose(linear.reshape(camera.height, camera.width, 3), rng)
+    picture = expose(linear.reshape(camera.height, camera.width, 3), rng)
+    return np.ascontiguousarray(picture[:, ::-1]) if "mirrored" in variant else picture
 
 
 def _trace_board(
-    centre: FloatArray, rays: Float32Array, design: BoardDesign, world_from_board: FloatArray
+    centre: FloatArray, rays: Float32Array, design: BoardDesign, world_from_board: FloatArray, variant: str
 ) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
     """Albedo, shape (sample, pixel, 3), and whether the ray hits the board, shape (sample, pixel)."""
     rotation = world_from_board[:3, :3]
@@ -100,7 +107,7 @@ def _trace_board(
     hit = (reach > 0) & ((uv >= 0) & (uv <= 1)).all(axis=-1)
     albedo = np.zeros((*hit.shape, 3), np.float32)
     front = origin[2] < 0
-    albedo[hit] = sample_texture(board_texture(design), uv[hit]) if front else BACK
+    albedo[hit] = sample_texture(board_texture(design, variant), uv[hit]) if front else BACK
     return albedo, hit
 
 
@@ -151,11 +158,33 @@ def extrinsic_poses(rig: Rig, design: BoardDesign, count: int, rng: np.random.Ge
     return poses
 
 
+def floor_pose(design: BoardDesign) -> FloatArray:
+    """world_from_board of a board that lies on the floor: its middle at the origin, x along +x, y along +z, face up."""
+    return _centred(np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]), np.zeros(3), design)
+
+
+def can_read(camera: Camera, design: BoardDesign, world_from_board: FloatArray) -> bool:
+    """Whether the inner corners are in the picture, the face to the camera, and the squares not too flat to read."""
+    rotation, origin = world_from_board[:3, :3], world_from_board[:3, 3]
+    if (rotation.T @ (camera.centre - origin))[2] > 0:
+        return False
+    right, down = design.columns - 1, design.rows - 1
+    ends = [[1, 1], [right, 1], [right, down], [1, down]]
+    middle = [[design.columns / 2 + x, design.rows / 2 + y] for x, y in ((0, 0), (1, 0), (0, 1))]
+    points = np.pad(np.array([*ends, *middle]) * design.square_mm / 1000, ((0, 0), (0, 1)))
+    pixels = camera.project(points @ rotation.T + origin)
+    inside = ((pixels[:4] >= 0) & (pixels[:4] <= (camera.width - 1, camera.height - 1))).all()
+    return bool(inside and np.linalg.svd(pixels[5:] - pixels[4], compute_uv=False)[-1] >= FLAT_SQUARE_PX)
+
+
 def write_board_takes(folder: Path, film: Film, design: BoardDesign, workers: int, report: Progress) -> None:
-    """Film the board under flat light: boards/intrinsic, boards/extrinsic, and the true poses in truth/boards.npz."""
+    """Film the board under flat light: boards/intrinsic, boards/extrinsic, and a still of it on the floor in
+    boards/floor for each camera that can read it there; the true poses in truth/boards.npz."""
     cameras = film.rig.cameras
     together = extrinsic_poses(film.rig, design, EXTRINSIC_FRAMES, np.random.default_rng([film.seed, 6]))
-    np.savez(made(folder / "truth" / "boards.npz"), world_from_board=np.stack(together))
+    floor = floor_pose(design)
+    truth = made(folder / "truth" / "boards.npz")
+    np.savez(truth, world_from_board=np.stack(together), floor_world_from_board=floor)
 
     def film_takes(k: int) -> None:
         camera, rng = cameras[k], np.random.default_rng([film.seed, 7, k])
@@ -165,6 +194,9 @@ def write_board_takes(folder: Path, film: Film, design: BoardDesign, workers: in
             with VideoWriter(folder / "boards" / take / f"{camera.id}.mp4", fps=5, crf=BOARD_CRF) as video:
                 for pose in poses:
                     video.write(film_board(camera, design, pose, wall, rng))
+        if can_read(camera, design, floor):
+            still = film_board(camera, design, floor, wall, np.random.default_rng([film.seed, 8, k]))
+            write_png(folder / "boards" / "floor" / f"{camera.id}.png", still)
 
     report("boards", 0, len(cameras))
     run_units(

@@ -3,7 +3,7 @@
 ``rig.json`` cameras, faults, lost pictures; ``lights.csv`` what was lit; ``masks/ID.npz`` mask (frame, y, x);
 ``motion/ID.npz`` to_relit and to_next_flat (pair, 2, y, x) px, NaN where nothing is or gets hidden;
 ``albedo/ID/FRAME.png``; ``flat_at_relit/ID/FRAME.png``; ``body.npz`` pose, expression, joints and vertices
-(frame, ...); ``boards.npz`` world_from_board of the joint take.
+(frame, ...); ``boards.npz`` world_from_board of the joint take, floor_world_from_board of the board on the floor.
 """
 
 from __future__ import annotations
