@@ -64,21 +64,28 @@ def model_folder(path: Path) -> Path | None:
     return next((f for f in folders if any((f / name).is_file() for name in FILES)), None)
 
 
+def files(path: Path) -> tuple[Path, Path]:
+    """Where lenses and pictures are. As in COLMAP, binary files go first, unless ``path`` is a text file.
+
+    Raises:
+        CalibrationError: No model there.
+    """
+    folder = model_folder(path)
+    if folder is None:
+        raise CalibrationError(f"{path}: no COLMAP model in it (cameras.txt or .bin, images.txt or .bin)")
+    suffix = ".bin" if path.suffix != ".txt" and (folder / "cameras.bin").is_file() else ".txt"
+    return folder / f"cameras{suffix}", folder / f"images{suffix}"
+
+
 def read(path: Path) -> list[FoundCamera]:
     """Cameras by the names of their pictures (see `id_of_file`); of several pictures of one camera the first counts.
-
-    As COLMAP does, binary files are preferred where both are there, unless ``path`` is a text file.
 
     Raises:
         CalibrationError: A file is missing, cut short or damaged, a lens model that litdome does not know, or two
             cameras whose pictures have one name.
     """
-    folder = model_folder(path)
-    if folder is None:
-        raise CalibrationError(f"{path}: no COLMAP model in it (cameras.txt or .bin, images.txt or .bin)")
-    binary = path.suffix != ".txt" and (folder / "cameras.bin").is_file()
-    suffix = ".bin" if binary else ".txt"
-    lens_file, image_file = folder / f"cameras{suffix}", folder / f"images{suffix}"
+    lens_file, image_file = files(path)
+    binary = lens_file.suffix == ".bin"
     for file in (lens_file, image_file):
         if not file.is_file():
             raise CalibrationError(f"{file}: not there", hint="export the whole model from COLMAP")
@@ -88,7 +95,7 @@ def read(path: Path) -> list[FoundCamera]:
     with told(str(image_file)):
         for image in _images_of_binary(image_file) if binary else _images_of_text(image_file):
             id = id_of_file(image.name)
-            with told(f"{folder}: camera {id}"):
+            with told(f"{lens_file.parent}: camera {id}"):
                 if image.camera not in lenses:
                     raise ValueError(f"picture {image.name} is of camera {image.camera}, which {lens_file.name} lacks")
                 if id in found and found[id][0] != image.camera:

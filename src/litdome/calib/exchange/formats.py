@@ -88,6 +88,16 @@ def _read(path: Path, sizes: Sizes, need_poses: bool) -> Rig:
     return Rig(tuple(camera.completed(f"{path}: camera {camera.id}", sizes) for camera in posed))
 
 
+def files_read(path: Path) -> list[Path]:
+    """The files that `read_calibration` reads, given a file or folder.
+
+    Raises:
+        CalibrationError: As `recognise`.
+    """
+    several = {"opencv": opencv_yml.files, "colmap": colmap.files}.get(recognise(path))
+    return [path] if several is None else [file for file in several(path) if file.is_file()]
+
+
 def recognise(path: Path) -> str:
     """The name of the format of a file or folder.
 

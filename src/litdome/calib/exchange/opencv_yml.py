@@ -31,6 +31,14 @@ MATRIX = re.compile(r"rows:\s*(\d+)\s*cols:\s*(\d+)\s*dt:\s*\S+\s*data:\s*\[([^\
 QUOTED = re.compile(r'"([^"\n]*)"|(?:^\s*-\s*|[\[,]\s*)([^\s"\[\],]+)', re.MULTILINE)
 
 
+def files(path: Path) -> tuple[Path, Path]:
+    """Where lenses and poses are, given their folder or either file."""
+    if path.is_file() and path.name not in (LENSES, POSES):
+        return path, path.with_name(path.name.replace("intri", "extri"))
+    folder = path if path.is_dir() else path.parent
+    return folder / LENSES, folder / POSES
+
+
 def read(path: Path) -> list[FoundCamera]:
     """Cameras of a folder or of either file; the other one lies beside it.
 
@@ -39,10 +47,7 @@ def read(path: Path) -> list[FoundCamera]:
     Raises:
         CalibrationError: No intri.yml, or a camera's K, distortion or pose is missing or has another shape.
     """
-    folder = path if path.is_dir() else path.parent
-    lens_file, pose_file = folder / LENSES, folder / POSES
-    if path.is_file() and path.name not in (LENSES, POSES):
-        lens_file, pose_file = path, path.with_name(path.name.replace("intri", "extri"))
+    lens_file, pose_file = files(path)
     if not lens_file.is_file():
         raise CalibrationError(f"{lens_file}: not there; lenses are in it", hint=f"put {LENSES} beside {POSES}")
     lenses = _entries(lens_file)
