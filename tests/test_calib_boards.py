@@ -102,12 +102,12 @@ def test_the_variant_of_another_camera_is_a_hint_only(tmp_path: Path) -> None:
 
 def test_no_board_is_one_error_that_says_what_was_tried(tmp_path: Path) -> None:
     (tmp_path / "take").mkdir()
-    clutter = np.random.default_rng(0).integers(0, 255, (24, 32), np.uint8)
-    for n in range(3):
+    clutter = np.random.default_rng(0).integers(0, 255, (12, 16), np.uint8)
+    for n in range(2):
         cv2.imwrite(str(tmp_path / f"take/{n}.png"), np.kron(np.roll(clutter, n), np.ones((20, 20), np.uint8)))
-    with pytest.raises(CalibrationError, match=r"no charuco of 7x6 squares DICT_4X4_100 in 3 pictures .*inverted"):
+    with pytest.raises(CalibrationError, match=r"no charuco of 7x6 squares DICT_4X4_100 in 2 pictures .*inverted"):
         detect_take(tmp_path / "take", CHARUCO)
-    with pytest.raises(CalibrationError, match="no chessboard of 8x5 squares in 3 pictures"):
+    with pytest.raises(CalibrationError, match="no chessboard of 8x5 squares in 2 pictures"):
         detect_take(tmp_path / "take", CHESSBOARD)
 
 
@@ -145,7 +145,7 @@ def test_views_have_the_numbers_of_their_pictures(tmp_path: Path) -> None:
 @pytest.mark.parametrize("spec", [CHARUCO, CHESSBOARD], ids=lambda spec: spec.kind)
 @pytest.mark.parametrize(
     ("square_px", "tilt_deg", "blur_px", "noise", "mean_px", "p95_px"),
-    [  # limits: twice what is measured here; the corner finders of OpenCV are 0.05 to 0.1 px off
+    [  # limits: about twice what is measured here; the corner finders of OpenCV are 0.05 to 0.1 px off
         (45, 30, 0.8, 3, 0.02, 0.05),
         (45, 55, 0.8, 3, 0.02, 0.05),
         (24, 20, 0.6, 3, 0.025, 0.06),

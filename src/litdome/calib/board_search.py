@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import cv2
 import numpy as np
@@ -82,11 +83,13 @@ def recognise(
     for family in [*families, *(name for name in FAMILIES if all_families and name not in families)]:
         for filmed in FILMED:
             seen = [_find_markers(grey, family, spec, filmed) for grey in pictures]
-            layout = _best_layout(seen, spec, [spec.columns])
+            plain, white = (_agreement(seen, spec, spec.columns, starts_white) for starts_white in (False, True))
+            layout = white if white.agreeing > plain.agreeing else plain
             shown = sum(max(len(markers.ids) - 1, 0) for markers in seen)
             if shown >= ENOUGH_MARKERS and (layout.agreeing < 0.75 * shown or layout.highest_id >= spec.markers):
                 _refuse_other_size(seen, spec, layout, where)
-            if layout.agreeing >= ENOUGH_MARKERS:
+            is_told = spec.rows % 2 == 1 or plain.agreeing != white.agreeing  # one row of markers is the same in both
+            if layout.agreeing >= ENOUGH_MARKERS and is_told:
                 if layout.starts_white and spec.rows % 2:
                     raise CalibrationError(
                         f"{where}: {spec} given, but its first square is white, as of a legacy board with even rows",
@@ -121,12 +124,6 @@ def _find_markers(grey: UInt8Array, family: str, spec: BoardSpec, filmed: str) -
     return Markers(ids.ravel().astype(np.int32), np.stack(corners).reshape(-1, 4, 2).astype(np.float64))
 
 
-def _best_layout(seen: Sequence[Markers], spec: BoardSpec, columns: Sequence[int]) -> Layout:
-    """The layout of those numbers of columns that most markers agree with."""
-    tried = (_agreement(seen, spec, number, white) for number in columns for white in (False, True))
-    return max(tried, key=lambda layout: layout.agreeing)
-
-
 def _agreement(seen: Sequence[Markers], spec: BoardSpec, columns: int, starts_white: bool) -> Layout:
     agreeing, highest = 0, -1
     for markers in seen:
@@ -158,7 +155,8 @@ def _marker_corners(ids: npt.NDArray[np.int32], columns: int, starts_white: bool
 
 def _refuse_other_size(seen: Sequence[Markers], spec: BoardSpec, given: Layout, where: str) -> None:
     """Raise where clearly more markers agree with a board of another size."""
-    best = _best_layout(seen, spec, range(3, WIDEST_BOARD))
+    sizes = product(range(3, WIDEST_BOARD + 1), (False, True))
+    best = max((_agreement(seen, spec, *size) for size in sizes), key=lambda layout: layout.agreeing)
     if best.agreeing > max(1.25 * given.agreeing, given.agreeing + 2):
         given = best
     elif given.highest_id < spec.markers or given.agreeing < ENOUGH_MARKERS:
