@@ -283,7 +283,7 @@ def test_small_blocks_make_the_arrays_of_one_block(tmp_path: Path) -> None:
     parts, record = ingest(folder, tmp_path / "parts.zarr", block_frames=16)
     assert len(parts.done("ingest")) > 4 and len(whole.done("ingest")) == 2
     paths = [f"cameras/{c}/{k}/{p}" for c in ("c00", "c01") for k in ("flat", "relit") for p in ("luma", "chroma")]
-    for path in (*paths, "schedule/present", "looks/grid", "looks/fingerprint", "looks/sharpness"):
+    for path in (*paths, "schedule/present", "looks/grid", "looks/fingerprint", "looks/motion_px"):
         np.testing.assert_array_equal(whole.read(path), parts.read(path), err_msg=path)
     assert record.summary["counts"]["c00"] == {
         "container": 100,

@@ -102,6 +102,7 @@ def write_looks(session: Session, **changes: dict[str, Any]) -> None:
     record = session.record("ingest")
     assert record is not None
     summary = {**record.summary, "quality": quality, "light": light, "counts": counts}
+    summary["motion"] = {"parts": [], "cameras": {}}
     session.write_record(replace(record, summary=summary))
 
 

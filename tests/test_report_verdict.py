@@ -49,6 +49,7 @@ def good_take() -> Evidence:
         "counts": {
             id: {"container": FRAMES, "claimed": None, "decoded": FRAMES - 5, "undecodable": 0} for id in CAMERAS
         },
+        "motion": {"parts": [], "cameras": {}},
     }
     time_ns = np.arange(FRAMES, dtype=np.int64) * (10**9 // FPS)
     return Evidence(CAMERAS, 1500, time_ns, np.zeros((4, FRAMES), bool), (), summary, (8, 8), DiskUse(10**9, 10**12))
@@ -76,7 +77,7 @@ def test_a_good_take_is_called_good_and_every_topic_is_ok() -> None:
     assert found.headline == "Good take: 4 cameras, 1,500 pairs, 00:01:59."
     assert {finding.severity for finding in found.findings} == {"ok"}
     assert [finding.topic for finding in found.findings] == (
-        ["ingest", "drops", "sync", "lighting", "exposure", "clipping", "focus", "noise", "lights", "files", "disk"]
+        "ingest drops sync lighting exposure clipping focus noise motion lights files disk".split()
     )
 
 
@@ -202,7 +203,7 @@ def test_cameras_that_all_differ_accuse_nobody() -> None:
 
 def test_what_was_not_measured_is_not_called_good() -> None:
     found = judge_take(replace(good_take(), summary={"cameras": list(CAMERAS)}))
-    assert found.unmeasured == ("sync", "lighting", "exposure", "clipping", "focus", "noise", "lights", "files")
+    assert found.unmeasured == tuple("sync lighting exposure clipping focus noise motion lights files".split())
     assert [finding.topic for finding in found.findings] == ["ingest", "drops", "disk"]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
+from litdome.capture.actions import PlannedAction, read_actions
 from litdome.capture.blocks import block_length, stored_frames
 from litdome.capture.clock import RigClock, Trust, make_clock, read_timestamps, times_from_container
 from litdome.capture.light_plan import light_by_pixels, light_by_schedule
@@ -90,6 +91,7 @@ class IngestPlan:
         light_source: Where `lighting` comes from, in words.
         block_length: Rig frames in a unit of work.
         warnings: What a user should know.
+        actions: What the subject did when; empty: nobody says.
     """
 
     cameras: tuple[CameraSource, ...]
@@ -105,6 +107,7 @@ class IngestPlan:
     light_source: str
     block_length: int
     warnings: tuple[str, ...]
+    actions: tuple[PlannedAction, ...] = ()
 
 
 def check_recording(recording: Recording, config: IngestConfig, waiting: frozenset[str] = frozenset()) -> IngestPlan:
@@ -131,6 +134,7 @@ def check_recording(recording: Recording, config: IngestConfig, waiting: frozens
     fps = _fps(recording, probes, warnings)
     clock = _clock(recording, cameras, indexes, fps, config, warnings)
     sizes = {id: stored_size(id, probe, config) for id, probe in probes.items()}
+    actions = read_actions(recording.actions) if recording.actions else ()
     for camera in here:
         _check_background(recording, camera.id, probes[camera.id])
     if recording.schedule is not None:
@@ -140,6 +144,8 @@ def check_recording(recording: Recording, config: IngestConfig, waiting: frozens
     else:
         light = light_by_pixels(sources, clock)
     schedule, frames = light.lighting.schedule, len(light.lighting.pattern)
+    if actions and actions[-1].end_frame > frames:
+        warnings.append(f"actions.csv goes on to frame {actions[-1].end_frame}, the take ends at {frames}")
     if not (schedule.kind == KIND_CODES["flat"]).any():
         raise InputError(f"{recording.folder}: no flat frame in {light.source}", hint="correct the lighting schedule")
     return IngestPlan(
@@ -156,6 +162,7 @@ def check_recording(recording: Recording, config: IngestConfig, waiting: frozens
         light.source,
         block_length(stored_frames(schedule), frames, shard=SHARD_FRAMES, at_least=config.block_frames),
         (*warnings, *light.warnings),
+        actions,
     )
 
 

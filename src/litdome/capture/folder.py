@@ -13,7 +13,7 @@ NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 LONGEST_NAME = 100
 RESERVED = ("zarr.json",)  # what a Zarr group's own file is called
 FOLDERS = ("cameras", "hdris", "background", "boards")
-FILES = ("recording.toml", "timestamps.csv", "lights.csv")
+FILES = ("recording.toml", "timestamps.csv", "lights.csv", "actions.csv")
 
 
 def need_inside(folder: Path, given: str | Path, what: str) -> Path:

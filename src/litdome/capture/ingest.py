@@ -11,6 +11,7 @@ import numpy as np
 from litdome.capture.blocks import block_at, kinds_by_code, stored_frames
 from litdome.capture.check import IngestConfig, IngestPlan, check_recording, stored_picture
 from litdome.capture.looks import LOOK_ARRAYS, empty_looks, measure_picture
+from litdome.capture.motion import MOTION_ARRAYS, MotionWatch, sampled_flats
 from litdome.capture.outcome import ingest_summary
 from litdome.capture.prepare import plane_shapes, prepare_session
 from litdome.capture.recording import Recording
@@ -57,16 +58,25 @@ class Ingest:
         present = np.zeros(length, bool)
         camera = plan.cameras[row].id
         looks = empty_looks((camera,), length)
+        steps = [step for step in sampled_flats(plan.lighting.schedule, plan.fps) if unit.start <= step[0] < unit.stop]
+        watch = MotionWatch(steps, plan.probes[camera])
+        motion = np.full((len(MOTION_ARRAYS), length), np.nan, np.float32)
         with _BlockShards(session, plan, row, unit) as shards:
-            for frame, codes in _pictures(plan, row, unit.start, shards.last):
+            last = max([shards.last, *(step[1] + 1 for step in steps)])
+            for frame, codes in _pictures(plan, row, unit.start, last):
                 code = int(kinds[frame])
                 if code in index_in_kind:
                     shards.put(code, int(index_in_kind[code][frame]), codes)
+                moved = watch.see(frame, codes)
+                if moved is not None:
+                    motion[:, moved.frame - unit.start] = moved.mean_px, moved.p95_px
                 if frame < unit.stop:
                     present[frame - unit.start] = True
                     looks.put(0, frame - unit.start, measure_picture(codes, plan.probes[camera]))
         for name in LOOK_ARRAYS:
             session.array(f"looks/{name}")[row, unit.start : unit.stop] = getattr(looks, name)[0]
+        for name, values in zip(MOTION_ARRAYS, motion, strict=True):
+            session.array(f"looks/{name}")[row, unit.start : unit.stop] = values
         session.array("schedule/present")[row, unit.start : unit.stop] = present
 
     def finish(self, session: SessionLike, config: IngestConfig) -> Summary:

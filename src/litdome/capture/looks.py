@@ -109,9 +109,9 @@ def measure_picture(codes: PictureCodes, probe: VideoProbe) -> PictureLook:
     """
     picture = codes.picture
     samples = picture[_picked(picture.shape[0], GRID[0])][:, _picked(picture.shape[1], GRID[1])]
-    luma = _luma(samples, probe)
+    luma = display_luma(samples, probe)
     blocks = luma.reshape(GRID[0], luma.shape[0] // GRID[0], GRID[1], luma.shape[1] // GRID[1])
-    sharpness, noise = _focus(_luma(_patches(picture), probe))
+    sharpness, noise = _focus(display_luma(_patches(picture), probe))
     limited = codes.luma is not None and probe.range == "limited"
     return PictureLook(
         grid=blocks.mean(axis=(1, 3), dtype=np.float32),
@@ -129,7 +129,7 @@ def _picked(length: int, blocks: int) -> npt.NDArray[np.intp]:
     return ((np.arange(count) + 0.5) * length / count).astype(np.intp)
 
 
-def _luma(codes: Codes, probe: VideoProbe) -> npt.NDArray[np.float32]:
+def display_luma(codes: Codes, probe: VideoProbe) -> npt.NDArray[np.float32]:
     """Luma of picked codes, 0 black to 1 white, display-referred; shape (..., y, x), of rgb (..., y, x, 3)."""
     if probe.subsampling != "rgb":
         step, top = 2.0 ** (probe.bits - 8), 2.0**probe.bits - 1

@@ -11,6 +11,7 @@ from litdome.capture.light_check import estimate_light
 from litdome.capture.light_compare import compare
 from litdome.capture.light_plan import LEFT_OUT, need_agreement
 from litdome.capture.looks import Looks
+from litdome.capture.motion import summarise_motion
 from litdome.capture.quality import summarise_quality
 from litdome.lighting import KIND_CODES
 from litdome.stage import SessionLike, Summary
@@ -47,6 +48,7 @@ def ingest_summary(session: SessionLike, plan: IngestPlan, config: IngestConfig)
         "lights": plan.light_source,
         "light": light,
         "quality": summarise_quality(session),
+        "motion": summarise_motion(session, plan.fps),
         "warnings": warnings,
     }
 

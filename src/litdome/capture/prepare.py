@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from litdome.capture.actions import action_of_frames
 from litdome.capture.blocks import stored_frames
 from litdome.capture.check import IngestPlan, stored_picture
 from litdome.capture.looks import LOOK_ARRAYS, empty_looks
+from litdome.capture.motion import MOTION_ARRAYS
 from litdome.capture.recording import CameraSource, Recording
 from litdome.lighting import rotate_hdri
 from litdome.media.hdr import read_hdr
@@ -88,10 +90,22 @@ def _write_schedule(session: SessionLike, plan: IngestPlan) -> None:
     session.write_small(
         "schedule/time_ns", plan.time_ns, ("frame",), unit="ns", description="start of exposure, nominal"
     )
+    if plan.actions:
+        _write_actions(session, plan)
     _create_per_frame(session, plan, "schedule/present", (), bool, "whether the camera recorded the rig frame")
     for stored, found in stored_frames(schedule).items():
         session.write_small(f"frames/{stored}", found, (stored,), description="rig frame of each stored picture")
     _write_pairs(session, make_pairs(schedule, plan.time_ns))
+
+
+def _write_actions(session: SessionLike, plan: IngestPlan) -> None:
+    names = {
+        "names": [action.name for action in plan.actions],
+        "expressions": [action.expression for action in plan.actions],
+    }
+    numbers = action_of_frames(plan.actions, len(plan.lighting.pattern))
+    description = "number of the action, from 1 (the row of actions.csv); 0 between actions"
+    session.write_small("schedule/action", numbers, ("frame",), description=description, attrs=names)
 
 
 def _create_looks(session: SessionLike, plan: IngestPlan) -> None:
@@ -100,6 +114,8 @@ def _create_looks(session: SessionLike, plan: IngestPlan) -> None:
         values = getattr(none, name)
         absent = np.nan if values.dtype.kind == "f" else 0
         _create_per_frame(session, plan, f"looks/{name}", values.shape[2:], values.dtype, description, absent)
+    for name, description in MOTION_ARRAYS.items():
+        _create_per_frame(session, plan, f"looks/{name}", (), np.float32, description, np.nan)
 
 
 def _create_per_frame(

@@ -67,6 +67,7 @@ class Recording:
         cameras: Sorted by id.
         hdris: HDRI files by name.
         unlisted: Videos in cameras/ that recording.toml leaves out, relative to the folder.
+        actions: actions.csv, if there is one.
     """
 
     folder: Path
@@ -85,6 +86,7 @@ class Recording:
     cameras: tuple[CameraSource, ...]
     hdris: Mapping[str, Path]
     unlisted: tuple[str, ...] = ()
+    actions: Path | None = None
 
     def background(self, camera: str) -> Path | None:
         """The clean plate of a camera, if there is one."""
@@ -125,8 +127,9 @@ def read_recording(folder: Path) -> Recording:
         schedule=_schedule_file(folder, table.lights.schedule),
         timestamps=need_file(folder / "timestamps.csv"),
         cameras=cameras,
-        hdris=_hdri_files(folder / "hdris"),
+        hdris=hdri_files(folder / "hdris"),
         unlisted=_unlisted_videos(folder, cameras),
+        actions=need_file(folder / "actions.csv"),
     )
 
 
@@ -199,7 +202,12 @@ def _found_cameras(folder: Path) -> tuple[CameraSource, ...]:
     return tuple(CameraSource(id, found[id]) for id in sorted(found))
 
 
-def _hdri_files(folder: Path) -> dict[str, Path]:
+def hdri_files(folder: Path) -> dict[str, Path]:
+    """The HDRIs in a folder by name; empty where there is no such folder.
+
+    Raises:
+        InputError: A name that cannot be, or two files of one name.
+    """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.suffix.lower() not in HDR_SUFFIXES:

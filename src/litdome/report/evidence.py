@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from litdome.pipeline import config_models
 from litdome.report.disk import DiskUse, disk_use
 from litdome.report.losses import Loss, clock_time, find_losses, lost_frames
 from litdome.store.session import Session
@@ -27,6 +28,7 @@ class Evidence:
         summary: What ingest found; ``light`` and ``quality`` may be missing.
         units: Units of ingest that are done, and all.
         disk: Room, where it is known.
+        max_shift_px: Mean motion from flat to relit above which align drops a pair.
     """
 
     cameras: tuple[str, ...]
@@ -37,6 +39,7 @@ class Evidence:
     summary: Mapping[str, Any]
     units: tuple[int, int]
     disk: DiskUse | None
+    max_shift_px: float = np.inf
 
     def time(self, frame: int) -> str:
         """When a rig frame was, since the start of the take."""
@@ -63,4 +66,11 @@ def gather(session: Session) -> Evidence:
         summary={} if record is None or not record.finished else record.summary,
         units=(int(done.sum()), len(done)),
         disk=disk_use(session.url),
+        max_shift_px=_max_shift_px(session),
     )
+
+
+def _max_shift_px(session: Session) -> float:
+    """As align was last run, else its default."""
+    record = session.record("align")
+    return float((config_models()["align"]().model_dump() if record is None else record.config)["max_shift_px"])

@@ -10,6 +10,7 @@ import numpy as np
 
 from litdome.report.evidence import Evidence, gather
 from litdome.report.losses import clock_time
+from litdome.report.motion_words import motion_troubles
 from litdome.store.files import size_in_words
 from litdome.store.session import Session
 
@@ -294,6 +295,7 @@ TOPICS: Mapping[str, tuple[str, Callable[[Evidence], Iterator[Line]], Callable[[
     "clipping": ("quality", _clipping, _always("nothing to speak of")),
     "focus": ("quality", _focus, _always("all cameras sharp from first to last")),
     "noise": ("quality", _noise, _always("no camera stands out")),
+    "motion": ("motion", motion_troubles, _always("slow enough to align")),
     "lights": ("quality", _lights, _always("every light was seen")),
     "files": ("counts", _files, _always("every picture of every file was decoded")),
     "disk": ("", _disk, _disk_words),
