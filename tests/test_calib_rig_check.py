@@ -103,13 +103,15 @@ def test_the_fold_is_where_the_derivative_is_zero(lens: list[float], model: Lens
     assert folds_at(camera(model=model, focal=700.0)) == 1
 
 
-def test_a_fold_only_in_the_very_corner_is_a_warning() -> None:
-    corner = np.hypot(959.5, 539.5) / 1500
-    k1 = -1 / (3 * (0.95 * corner * 1.5) ** 2)  # folds where 2/3 of that radius is reached
-    nearly = camera(distortion=np.array([k1, 0, 0, 0, 0, 0, 0, 0]))
-    assert 0.9 < folds_at(nearly) < 1
-    (warning,) = check_rig(Rig((nearly,)))
-    assert warning.startswith("camera c00: its distortion folds at 95 %")
+def test_a_fold_in_the_corners_is_a_warning_and_one_in_the_middle_is_refused() -> None:
+    corner, edge = np.hypot(959.5, 539.5) / 1500, 539.5 / 1500
+    for folds, refused in ((0.95 * corner, False), (1.02 * edge, False), (0.98 * edge, True)):
+        k1 = -1 / (3 * (folds * 1.5) ** 2)  # r + k1 r^3 turns at sqrt(-1 / 3 k1), where 2/3 of that radius is reached
+        lens = camera(distortion=np.array([k1, 0, 0, 0, 0, 0, 0, 0]))
+        assert (lens_problem(lens) is not None) is refused
+        if not refused:
+            (warning,) = check_rig(Rig((lens,)))
+            assert warning.startswith(f"camera c00: its distortion folds at {folds / corner:.0%}")
 
 
 def test_two_cameras_at_one_place_are_named() -> None:

@@ -91,9 +91,7 @@ def read_footage(folder: Path) -> BoardFootage:
         CalibrationError: None of these, no camera, two takes of one camera, or an unreadable table.
     """
     if not folder.is_dir():
-        raise CalibrationError(
-            f"{folder}: no such folder of board takes", hint="litdome calibrate SESSION --boards DIR"
-        )
+        raise CalibrationError(f"{folder}: no such folder of board takes", hint="--boards DIR, or --import FILE")
     project = _caliscope_project(folder)
     if project is not None:
         return _read_caliscope(project)

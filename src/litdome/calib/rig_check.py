@@ -17,7 +17,6 @@ MAX_CENTRE_OFFSET = 0.3  # principal point from the picture's centre, of the pic
 MAX_ASPECT = 0.1  # |fx / fy - 1|
 FOCAL_RANGE = (0.2, 20.0)  # focal length, of the picture's longer side
 MAX_TANGENTIAL = 0.2
-FOLD_REFUSED = 0.9  # of the way to the farthest corner of the picture; beyond it a fold is only warned about
 RADIAL_STEPS = 400
 MAX_PINHOLE_SLOPE = 5.0  # tangent of the widest angle that a pinhole model is followed to (79 degrees)
 POSE_TOLERANCE = 1e-6
@@ -63,9 +62,9 @@ def lens_problem(camera: Camera) -> str | None:
     tangential = float(np.abs(camera.distortion[2:4]).max()) if camera.model != "fisheye4" else 0.0
     if tangential > MAX_TANGENTIAL:
         return f"tangential distortion {tangential:.3f} > {MAX_TANGENTIAL}"
-    fold = folds_at(camera)
-    if fold < FOLD_REFUSED:
-        return f"its distortion folds the picture at {100 * fold:.0f} % of the way to the corner < {FOLD_REFUSED:.0%}"
+    fold, allowed = folds_at(camera), _whole_circle(camera)
+    if fold < allowed:
+        return f"its distortion folds the picture at {fold:.0%} of the way to the corner < {allowed:.0%}"
     return _pose_problem(camera.world_from_camera)
 
 
@@ -84,6 +83,14 @@ def folds_at(camera: Camera) -> float:
     step = np.diff(mapped)
     turn = int(np.argmax(step <= 0)) if (step <= 0).any() else len(step)
     return float(min(mapped[turn] / corner, 1.0))
+
+
+def _whole_circle(camera: Camera) -> float:
+    """Radius of the largest circle around the principal point that the picture holds, as a share of the way to the
+    farthest corner: a fold inside it is no lens, one outside is a lens that was guessed where no board was."""
+    x, y = camera.intrinsics[:2, 2]
+    right, down = camera.width - 1 - x, camera.height - 1 - y
+    return float(max(min(x, y, right, down), 0) / np.hypot(max(x, right), max(y, down)))
 
 
 def _mapped_radius(camera: Camera, corner: float) -> FloatArray:
@@ -109,8 +116,8 @@ def _pose_problem(pose: FloatArray) -> str | None:
 def _fold_warnings(rig: Rig) -> list[str]:
     shares = {camera.id: folds_at(camera) for camera in rig.cameras}
     return [
-        f"camera {id}: its distortion folds at {100 * share:.0f} % of the way to the corner of the picture: film the "
-        "board closer to the corners"
+        f"camera {id}: its distortion folds at {share:.0%} of the way to the corner of the picture, and nothing "
+        "beyond can be undistorted: film the board out to the corners, or refine less"
         for id, share in shares.items()
         if share < 1
     ]

@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from litdome.calib.footage import BoardFootage, read_footage
-from litdome.calib.stage import CalibrateConfig, read_rig
+from litdome.calib.settings import CalibrateConfig
+from litdome.calib.stage import read_rig
 from litdome.errors import CalibrationError
 from litdome.geometry import Rig
 from litdome.media.images import probe_source

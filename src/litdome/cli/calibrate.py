@@ -107,7 +107,8 @@ def _calibrate(url: str, tables: dict[str, Any]) -> StageRecord:
 def _settings_to_keep(url: str) -> dict[str, Any]:
     """Those that the session was calibrated with, but for where its world comes from."""
     from litdome import open_session
-    from litdome.calib.stage import WORLD_SETTINGS, Calibrate
+    from litdome.calib.settings import WORLD_SETTINGS
+    from litdome.calib.stage import Calibrate
     from litdome.pipeline import config_of_last_run
 
     config = config_of_last_run(open_session(url), Calibrate())
