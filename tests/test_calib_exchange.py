@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from litdome.calib.exchange import FORMATS, format_of_name, read_calibration, recognise, write_calibration
+from litdome.calib.exchange import FORMATS, files_read, format_of_name, read_calibration, recognise, write_calibration
 from litdome.errors import CalibrationError
 from litdome.geometry import Camera, LensModel, Rig, look_at
 
@@ -74,6 +74,7 @@ def test_a_rig_survives_writing_and_reading(tmp_path: Path, name: str, model: Le
             np.testing.assert_allclose(theirs.distortion, ours.distortion, atol=1e-12)
             np.testing.assert_allclose(theirs.world_from_camera, ours.world_from_camera, atol=1e-9)
             np.testing.assert_allclose(theirs.project(points), ours.project(points), atol=1e-6)
+    assert set(files_read(target)) == {file for file in files if "points3D" not in file.name}
     first = {file: file.read_bytes() for file in files}
     assert write_calibration(target, rig, name) == files
     assert first == {file: file.read_bytes() for file in files}

@@ -5,6 +5,7 @@ from pathlib import Path
 from litdome.calib.exchange.formats import (
     FORMATS,
     calibration_files,
+    files_read,
     format_of_name,
     read_calibration,
     recognise,
@@ -15,6 +16,7 @@ from litdome.geometry import Rig
 __all__ = [
     "FORMATS",
     "calibration_files",
+    "files_read",
     "format_of_name",
     "read_calibration",
     "recognise",
