@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from litdome.errors import StoreError
 from litdome.report.charts import Line, line_chart
-from litdome.report.session_section import Sheet, duration, spaced
-from litdome.report.sheets import Picture, shrink
+from litdome.report.session_section import duration
+from litdome.report.sheets import Picture, Sheet, shrink, spaced
 from litdome.stage import UInt8Array
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,31 +15,16 @@ from litdome.pipeline import processing_stages
 from litdome.report.calibration_section import CalibrationSection, calibration_section
 from litdome.report.charts import heat_map
 from litdome.report.evidence import gather
-from litdome.report.sheets import COMPENSATED, FLAT, MASK, RELIT, Picture, light_tiles, pair_tiles
+from litdome.report.light_sheet import light_sheet
+from litdome.report.sheets import COMPENSATED, FLAT, MASK, RELIT, Sheet, pair_tiles, picture_row, spaced
 from litdome.report.status import PairQuality, SessionStatus, pair_quality, plural, session_status
 from litdome.report.take_section import TakeSection, take_section
 from litdome.store.provenance import StageRecord
 from litdome.store.session import Session
 
-Item = TypeVar("Item")
-SHOWN_PAIRS, SHOWN_CAMERAS, SHOWN_LIGHTS = 3, 8, 12
-TILE_WIDTH_PX, LIGHT_WIDTH_PX, SHOWN_HEIGHT_PX = 240, 176, 300
+SHOWN_PAIRS, SHOWN_CAMERAS = 3, 8
+TILE_WIDTH_PX = 240
 ROW_NAMES = (FLAT, RELIT, MASK, COMPENSATED)
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table of pictures: names of rows with a note each, and a picture or None per column."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, str, tuple[Picture | None, ...]], ...]
-
-    @property
-    def cell_px(self) -> int:
-        """Widest that a picture is shown: as it is, and no taller than `SHOWN_HEIGHT_PX`."""
-        found = [item for _, _, pictures in self.rows for item in pictures if item is not None]
-        return min((min(item.width, item.width * SHOWN_HEIGHT_PX // item.height) for item in found), default=160)
 
 
 @dataclass(frozen=True)
@@ -110,21 +95,13 @@ def session_section(session: Session) -> SessionSection:
         take=take_section(session, evidence, status.verdict),
         shown=_shown(session, cameras, pairs) if ingested else "",
         sheets=tuple(_pair_sheet(session, cameras, pair) for pair in pairs),
-        lights=_lights(session, cameras) if ingested and session.hdri_names else None,
+        lights=light_sheet(session, cameras) if ingested and session.hdri_names else None,
         stages=_stage_rows(session, status),
         cameras=_camera_rows(session, status, quality) if quality is not None else (),
         shift_limit=_shift_limit(session),
         heat=None if quality is None else _heat(session, quality),
         warnings=tuple((record.stage, text) for record in session.records() for text in record.warnings),
     )
-
-
-def spaced(items: Sequence[Item], count: int, *, inner: bool = False) -> tuple[Item, ...]:
-    """At most ``count`` items, evenly spaced; ``inner`` stays away from both ends."""
-    if len(items) <= count:
-        return tuple(items)
-    places = np.linspace(0, len(items) - 1, count + 2)[1:-1] if inner else np.linspace(0, len(items) - 1, count)
-    return tuple(items[round(place)] for place in places)
 
 
 def _facts(session: Session) -> tuple[tuple[str, str], ...]:
@@ -191,25 +168,8 @@ def _pair_sheet(session: Session, cameras: Sequence[str], pair: int) -> Sheet:
     for name in ROW_NAMES:
         if name in (FLAT, RELIT) or any(name in found for found in tiles.values()):
             cells = [(tiles[camera].get(name), f"{name}, camera {camera}, pair {pair}") for camera in cameras]
-            rows.append((name, frames.get(name, ""), _pictures(cells)))
+            rows.append((name, frames.get(name, ""), picture_row(cells)))
     return Sheet(f"Pair {pair}{light}, {table.gap_ms[pair]:.0f} ms apart", tuple(cameras), tuple(rows))
-
-
-def _lights(session: Session, cameras: Sequence[str]) -> Sheet:
-    rows = []
-    cameras = [camera for camera in cameras if session.has(f"hdri_views/{camera}/ldr")]
-    for hdri in spaced(range(len(session.hdri_names)), SHOWN_LIGHTS):
-        name = session.hdri_names[hdri]
-        latlong, views = light_tiles(session, hdri, cameras, LIGHT_WIDTH_PX)
-        cells: list[tuple[Any, str]] = [(latlong, f"light {name}, lat-long map")]
-        cells += [(views.get(camera), f"light {name} as camera {camera} sees it") for camera in cameras]
-        used = plural(int((session.pairs.hdri == hdri).sum()), "pair")
-        rows.append((name, used, _pictures(cells)))
-    return Sheet("", ("lat-long map", *cameras), tuple(rows))
-
-
-def _pictures(cells: Sequence[tuple[Any, str]]) -> tuple[Picture | None, ...]:
-    return tuple(None if tile is None else Picture.of(tile, alt) for tile, alt in cells)
 
 
 def _stage_rows(session: Session, status: SessionStatus) -> tuple[StageRow, ...]:

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -20,9 +21,12 @@ from litdome.store.session import Session
 
 OUTLINE = (255, 0, 144)
 FLAT, RELIT, MASK, COMPENSATED = "flat", "relit", "mask on relit", "flat moved to the relit time"
+EFFECTIVE = "as the LEDs gave it"
+SHOWN_HEIGHT_PX = 300  # of a picture in a sheet, at most
 JPEG_QUALITY = 88
 BLACK_CODE, DIM_CODE, LIFTED_CODE = 3, 72, 140  # below the first nothing is to be seen; below the second little
 Tiles = Mapping[str, UInt8Array]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,21 @@ class Picture:
     def of(cls, pixels: UInt8Array, alt: str) -> Picture:
         """Encode an RGB array, shape (y, x, 3)."""
         return cls(jpeg_uri(pixels), alt, pixels.shape[1], pixels.shape[0])
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of pictures: names of rows with a note each, and a picture or None per column."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[Picture | None, ...]], ...]
+
+    @property
+    def cell_px(self) -> int:
+        """Widest that a picture is shown: as it is, and no taller than `SHOWN_HEIGHT_PX`."""
+        found = [item for _, _, pictures in self.rows for item in pictures if item is not None]
+        return min((min(item.width, item.width * SHOWN_HEIGHT_PX // item.height) for item in found), default=160)
 
 
 def jpeg_uri(picture: UInt8Array) -> str:
@@ -141,22 +160,42 @@ def light_tiles(session: Session, hdri: int, cameras: Sequence[str], width: int)
     """A light as a lat-long map and as each camera sees it.
 
     Returns:
-        The map, tone-mapped as DiffusionRenderer's env_ldr; the ``ldr`` views by camera, those that are made.
+        The map, tone-mapped as DiffusionRenderer's env_ldr; the ``ldr`` views by camera, and under `EFFECTIVE` what the
+        LEDs gave of it, those that are made.
     """
-    radiance = clean_hdri(session.read_hdri(hdri))
-    height = max(1, round(radiance.shape[0] * width / radiance.shape[1]))
-    small = cv2.resize(radiance, (width, height), interpolation=cv2.INTER_AREA)
     views = {}
+    given = f"hdris_effective/{session.hdri_names[hdri]}"
+    if session.has(given) and (effective := session.read(given)).any():
+        views[EFFECTIVE] = _latlong_tile(effective, width)
     for camera in cameras:
         view = _made(session, f"hdri_views/{camera}/ldr", hdri)
         if view is not None:
             views[camera] = shrink(to_codes(view.astype(np.float32)), width)
-    return to_codes(tone_map_ldr(small)), views
+    return _latlong_tile(session.read_hdri(hdri), width), views
+
+
+def _latlong_tile(radiance: Array, width: int) -> UInt8Array:
+    clean = clean_hdri(radiance)
+    height = max(1, round(clean.shape[0] * width / clean.shape[1]))
+    return to_codes(tone_map_ldr(cv2.resize(clean, (width, height), interpolation=cv2.INTER_AREA)))
 
 
 def to_codes(picture: np.ndarray[tuple[int, ...], np.dtype[np.floating]]) -> UInt8Array:
     """Values in 0..1 as uint8 codes."""
     return np.asarray(np.clip(picture, 0, 1) * 255 + 0.5, np.uint8)
+
+
+def picture_row(cells: Sequence[tuple[Any, str]]) -> tuple[Picture | None, ...]:
+    """Tiles with what they show, encoded; None where there is none."""
+    return tuple(None if tile is None else Picture.of(tile, alt) for tile, alt in cells)
+
+
+def spaced(items: Sequence[Item], count: int, *, inner: bool = False) -> tuple[Item, ...]:
+    """At most ``count`` items, evenly spaced; ``inner`` stays away from both ends."""
+    if len(items) <= count:
+        return tuple(items)
+    places = np.linspace(0, len(items) - 1, count + 2)[1:-1] if inner else np.linspace(0, len(items) - 1, count)
+    return tuple(items[round(place)] for place in places)
 
 
 def tile_grid(tiles: Sequence[UInt8Array], columns: int, gap_px: int = 4) -> UInt8Array:
