@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from litdome.pipeline import config_models
 from litdome.report.disk import DiskUse, disk_use
 from litdome.report.losses import Loss, clock_time, find_losses, lost_frames
+from litdome.store.provenance import StageRecord
 from litdome.store.session import Session
 
 
@@ -28,6 +29,8 @@ class Evidence:
         summary: What ingest found; ``light`` and ``quality`` may be missing.
         units: Units of ingest that are done, and all.
         disk: Room, where it is known.
+        rig_only: Whether the session holds a rig and no take.
+        calibration: What calibrate found; empty before it has finished.
         max_shift_px: Mean motion from flat to relit above which align drops a pair.
     """
 
@@ -39,6 +42,8 @@ class Evidence:
     summary: Mapping[str, Any]
     units: tuple[int, int]
     disk: DiskUse | None
+    rig_only: bool = False
+    calibration: Mapping[str, Any] = field(default_factory=dict)
     max_shift_px: float = np.inf
 
     def time(self, frame: int) -> str:
@@ -63,9 +68,11 @@ def gather(session: Session) -> Evidence:
         time_ns=session.read("schedule/time_ns") if session.has("schedule/time_ns") else np.zeros(1, np.int64),
         lost=lost,
         losses=find_losses(session, lost) if ingested else (),
-        summary={} if record is None or not record.finished else record.summary,
+        summary=_found(record),
         units=(int(done.sum()), len(done)),
         disk=disk_use(session.url),
+        rig_only=session.is_rig_only,
+        calibration=_found(session.record("calibrate")),
         max_shift_px=_max_shift_px(session),
     )
 
@@ -74,3 +81,8 @@ def _max_shift_px(session: Session) -> float:
     """As align was last run, else its default."""
     record = session.record("align")
     return float((config_models()["align"]().model_dump() if record is None else record.config)["max_shift_px"])
+
+
+def _found(record: StageRecord | None) -> Mapping[str, Any]:
+    """The summary of a finished stage."""
+    return {} if record is None or not record.finished else record.summary

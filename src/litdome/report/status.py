@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.lighting import KIND_CODES
-from litdome.pipeline import ORDER, State, config_models, processing_stages, stage_status
+from litdome.pipeline import ORDER, State, config_models, needed_stages, processing_stages, stage_status
 from litdome.report.evidence import Evidence, gather
 from litdome.report.losses import Loss, clock_time
 from litdome.report.verdict import Verdict, judge_take
@@ -21,6 +21,7 @@ from litdome.store.session import Session
 
 BoolArray = npt.NDArray[np.bool_]
 LIGHT_FAULTS = {"mixed_light": "mixed", "duplicates": "repeated"}  # what ingest calls them, in the words of a table
+CALIBRATION_SOURCES = {"boards_dir": "--boards", "intrinsics_file": "--intrinsics", "import_file": "--import"}
 SCORES = ("shift_px", "shift_p95_px", "reliability", "sharpness", "clipped", "flicker")
 
 
@@ -142,21 +143,26 @@ def _light_words(evidence: Evidence, id: str) -> str:
 
 
 def _stage_lines(session: Session) -> tuple[StageLine, ...]:
-    lines = {"ingest": _ingest_line(session)}
+    lines = {} if session.is_rig_only else {"ingest": _ingest_line(session)}
     for name, stage in processing_stages().items():
+        if session.is_rig_only and name != "calibrate" and session.record(name) is None:
+            continue  # most stages need pictures
         found = stage_status(session, stage)
-        ready = all(lines[need].state == "done" for need in stage.needs)
+        ready = all(lines[need].state == "done" for need in needed_stages(session, stage))
         # pipeline compares with the inputs' records; a stale input makes everything after it stale too
         state: State = "stale" if found.state in ("partial", "done") and not ready else found.state
         command = None if state == "done" else _command(session, name)
         lines[name] = StageLine(name, state, found.done, found.total, command)
-    return tuple(lines[name] for name in ORDER)
+    return tuple(lines[name] for name in ORDER if name in lines)
 
 
 def _command(session: Session, stage: str) -> str:
     record = session.record(stage)
-    imported = record.config.get("import_file") if record is not None else None
-    return shlex.join(["litdome", stage, session.url, *(["--import", imported] if imported else [])])
+    config = dict(record.config) if record is not None and stage == "calibrate" else {}
+    sources = [
+        word for key, option in CALIBRATION_SOURCES.items() if (file := config.get(key)) for word in (option, file)
+    ]
+    return shlex.join(["litdome", stage, session.url, *sources])
 
 
 def _ingest_line(session: Session) -> StageLine:
@@ -178,6 +184,8 @@ def _settings_to_type(stage: str, config: Mapping[str, Any]) -> list[str]:
 def _headline(session: Session) -> str:
     name, subject = session.attrs.get("name", session.url), session.attrs.get("subject")
     who = f"{name} (subject {subject})" if subject else str(name)
+    if session.is_rig_only:
+        return f"{who}: a rig of {plural(len(session.cameras), 'camera')}, no take; import it into one"
     if not session.has("pairs/alpha"):
         return f"{who}: ingest has written no pairs yet"
     counts = (

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from litdome.report.calibration_words import calibration_headline, calibration_troubles
 from litdome.report.evidence import Evidence, gather
 from litdome.report.losses import clock_time
 from litdome.report.motion_words import motion_troubles
@@ -24,6 +25,7 @@ FOCUS, BAD_FOCUS = 0.5, 0.3  # sharpness against the first frames; a person who 
 SOFT = 0.35  # sharpness against the other cameras
 NOISE_FACTOR, NOISE_CODES = 2.0, 2.0  # against the other cameras; 8-bit codes below which nobody minds
 CONFIDENCE = 0.8
+RIG_TOPICS = ("calibration", "disk")  # what can be said of a rig without a take
 MISSING_LIGHTS = 0.1  # share of the lights: more is bad
 
 
@@ -45,11 +47,13 @@ class Verdict:
         counts: Cameras, pairs, length, in words.
         findings: The worst first.
         unmeasured: Topics that ingest has not measured.
+        subject: What is judged: a take, or a rig without one.
     """
 
     counts: str
     findings: tuple[Finding, ...]
     unmeasured: tuple[str, ...]
+    subject: Literal["take", "rig"] = "take"
 
     @property
     def word(self) -> Word:
@@ -66,8 +70,8 @@ class Verdict:
     def headline(self) -> str:
         """The answer in one line."""
         if not self.troubles:
-            return f"Good take: {self.counts}."
-        start = {"bad": "Bad take", "look": "Look"}[self.word]
+            return f"Good {self.subject}: {self.counts}."
+        start = {"bad": f"Bad {self.subject}", "look": "Look"}[self.word]
         more = f"; and {len(self.troubles) - 1} more" if len(self.troubles) > 1 else ""
         return f"{start}: {self.troubles[0].text}{more}."
 
@@ -78,10 +82,14 @@ def verdict(session: Session) -> Verdict:
 
 
 def judge_take(evidence: Evidence) -> Verdict:
-    """Whether a take is good, from what was measured on it."""
+    """Whether a take is good, from what was measured on it; of a session without one, whether its rig is."""
     findings: list[Finding] = []
     unmeasured = []
     for topic, (needs, told, fine) in TOPICS.items():
+        if evidence.rig_only and topic not in RIG_TOPICS:
+            continue
+        if topic == "calibration" and not evidence.calibration:
+            continue  # a take is judged before anybody calibrates
         if needs and not evidence.summary.get(needs):
             unmeasured.append(topic)
             continue
@@ -89,7 +97,8 @@ def judge_take(evidence: Evidence) -> Verdict:
         findings += found or [Finding(topic, "ok", fine(evidence))]
     order = {"bad": 0, "warn": 1, "ok": 2}
     findings.sort(key=lambda finding: order[finding.severity])
-    return Verdict(_counts(evidence), tuple(findings), tuple(unmeasured))
+    subject: Literal["take", "rig"] = "rig" if evidence.rig_only else "take"
+    return Verdict(_counts(evidence), tuple(findings), tuple(unmeasured), subject)
 
 
 Line = tuple[Severity, str] | tuple[Severity, str, str | None]
@@ -252,6 +261,10 @@ def _unplaced(evidence: Evidence) -> Iterator[Line]:
         yield severity, text + others
 
 
+def _calibration(evidence: Evidence) -> Iterator[Line]:
+    yield from calibration_troubles(evidence.calibration)
+
+
 def _disk(evidence: Evidence) -> Iterator[Line]:
     disk = evidence.disk
     if disk is not None and disk.free < disk.used:
@@ -269,6 +282,8 @@ def _light(evidence: Evidence, key: str) -> list[tuple[str, Any]]:
 
 def _counts(evidence: Evidence) -> str:
     cameras, pairs = len(evidence.cameras), evidence.pairs
+    if evidence.rig_only:
+        return f"{cameras} {'camera' if cameras == 1 else 'cameras'}, no take"
     length = clock_time(int(evidence.time_ns[-1] - evidence.time_ns[0])).partition(".")[0]
     return (
         f"{cameras} {'camera' if cameras == 1 else 'cameras'}, {pairs:,} {'pair' if pairs == 1 else 'pairs'}, {length}"
@@ -298,5 +313,6 @@ TOPICS: Mapping[str, tuple[str, Callable[[Evidence], Iterator[Line]], Callable[[
     "motion": ("motion", motion_troubles, _always("slow enough to align")),
     "lights": ("quality", _lights, _always("every light was seen")),
     "files": ("counts", _files, _always("every picture of every file was decoded")),
+    "calibration": ("", _calibration, lambda evidence: calibration_headline(evidence.calibration)),
     "disk": ("", _disk, _disk_words),
 }
