@@ -11,7 +11,17 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from calibrated_rig import NOISE_PX, SIZE, ring, write_colors, write_measured, write_poses, write_record, write_rig
+from calibrated_rig import (
+    NOISE_PX,
+    SIZE,
+    TIMES,
+    ring,
+    write_colors,
+    write_measured,
+    write_poses,
+    write_record,
+    write_rig,
+)
 from test_report_page import Page
 from test_report_status import make_session
 
@@ -34,6 +44,7 @@ from litdome.report.evidence import gather
 from litdome.report.frusta import HEIGHT, WIDTH, View, make_scene, scene_svg, shown_labels
 from litdome.report.page import write_report
 from litdome.report.verdict import judge_take
+from litdome.store.provenance import StageRecord
 
 GOOD = {
     "source": "boards",
@@ -43,18 +54,27 @@ GOOD = {
     "pair_distance_mm": 0.09,
     "views": {"c01": 20, "c02": 20, "c04": 19},
     "views_left_out": [["c04", 8]],
+    "freed": {"c01": ["f"], "c02": ["f"], "c04": ["f"]},
     "weak": {"c02": ["k2"], "c01": []},
 }
 
 
 def test_the_headline_says_what_a_technician_wants_to_know() -> None:
     words = "3 cameras, 0.30 px (held-out 0.33 px), board pair distances 0.09 mm"
-    assert calibration_headline(GOOD) == f"{words}; c04: 1 board view left out; weakly seen: c02 k2"
+    assert calibration_headline(GOOD) == f"{words}; c04: 1 board view left out; weakly seen: k2 (c02)"
     assert calibration_headline({**GOOD, "weak": {}, "views_left_out": []}) == words
     unmeasured = {**GOOD, "held_out_rms_px": np.nan, "pair_distance_mm": None, "weak": {}, "views_left_out": []}
     assert calibration_headline(unmeasured) == "3 cameras, 0.30 px"
     many = {**GOOD, "views_left_out": [[f"c{n}", 1] for n in range(7)], "weak": {}}
     assert calibration_headline(many).endswith("c3: 1 board view left out; and 3 more")
+
+
+def test_weakly_seen_parameters_are_told_together_and_a_lens_that_was_given_apart() -> None:
+    weak = {"c01": ["p1", "p2"], "c02": ["p1", "p2"], "c04": ["p1", "p2"]}
+    assert calibration_headline({**GOOD, "weak": weak}).endswith("weakly seen: p1 p2 (all cameras)")
+    given = {**GOOD, "weak": {**weak, "c04": ["f", "k1"]}, "freed": {"c01": ["f"], "c02": ["f"], "c04": []}}
+    words = "lens kept as given (c04); weakly seen: p1 p2 (c01, c02)"
+    assert calibration_headline(given).endswith(words) and list(calibration_troubles(given)) == []
 
 
 def test_an_import_claims_no_error() -> None:
@@ -244,7 +264,10 @@ def test_a_rig_without_a_take_has_a_page(tmp_path: Path) -> None:
     write_colors(session)
     page = Page(write_report(tmp_path / "rig.zarr"))
     assert "gives its cameras to a take" in page.text and "Where it stands" not in page.text
-    assert "4 cameras, 0.2" in page.text and "c03: 1 board view left out; weakly seen: c01 k2." in page.text
+    assert (
+        "4 cameras, 0.29 px (held-out 0.30 px), board" in page.text
+        and "c03: 1 board view left out; weakly seen: k2 (c01)." in page.text
+    )
     assert "up and floor from the board on the floor" in page.text and "11 used, 1 left out (55)" in page.text
     assert "CIEDE2000 8.2 before, 0.8 after" in page.text and page.text.count("no chart found") == 1
     labels = [str(svg.get("aria-label")) for svg in page.named("svg") if svg.get("aria-label")]
@@ -311,6 +334,24 @@ def test_a_take_shows_its_calibration_below_its_pictures(tmp_path: Path) -> None
     write_measured(session)
     page = Page(write_report(tmp_path / "take.zarr"))
     assert page.text.index("Cameras at a glance") < page.text.index("In space") < page.text.index("Lenses")
+
+
+def test_lights_are_shown_as_the_leds_gave_them(tmp_path: Path) -> None:
+    session = make_session(tmp_path / "take.zarr")
+    without = Page(write_report(tmp_path / "take.zarr"))
+    assert "as the LEDs gave it" not in without.text
+    write_poses(session, [replace(camera, width=48, height=64) for camera in ring(2)])
+    session.write_small("lights/directions", np.eye(3), ("light", "axis"))
+    session.write_small("lights/valid", np.array([True, False, True]), ("light",))
+    session.write_small("hdris_effective/park", np.full((8, 16, 3), 0.5, np.float32), ("v", "u", "channel"))
+    summary = {"entries": ["park", "street"], "percent": {"p95": [0.62, None]}}
+    session.write_record(StageRecord("lights", 1, "f", {}, {}, *TIMES, summary=summary))
+    page = Page(write_report(tmp_path / "take.zarr"))
+    assert "LEDs within 0.62 %" in page.text and page.text.count("LEDs within") == 1
+    alts = [picture["alt"] for picture in page.named("img")]
+    assert "light park as the LEDs gave it" in alts and "light street as the LEDs gave it" not in alts
+    scene = json.loads(re.search(r'id="scene">(.*?)</script>', page.html, re.S)[1])  # type: ignore[index]
+    assert len(scene["lines"]["lights"]) == 2  # of three: one is dead
 
 
 def test_a_large_rig_stays_a_small_page(tmp_path: Path) -> None:

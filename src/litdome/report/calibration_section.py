@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from litdome.geometry import Camera, Rig
 from litdome.report.calibration_charts import (
+    THIRDS,
     arrow_factor,
     coverage,
     empty_thirds,
@@ -19,7 +20,7 @@ from litdome.report.calibration_charts import (
     residual_histogram,
 )
 from litdome.report.calibration_tables import LensRow, PlaceRow, lens_table, place_table
-from litdome.report.calibration_words import calibration_headline, calibration_troubles, measured
+from litdome.report.calibration_words import calibration_headline, calibration_troubles, kept_lenses, measured
 from litdome.report.color_patches import ColorCard, color_cards
 from litdome.report.frusta import make_scene, scene_json, scene_svg
 from litdome.store.session import Session
@@ -27,6 +28,7 @@ from litdome.store.session import Session
 Summary = Mapping[str, Any]
 FloatArray = npt.NDArray[np.float64]
 USED, CORNER_OUT, VIEW_OUT = 0, 1, 2  # calibration/corner_state
+MANY_EMPTY = 4  # ninths of a picture without a corner: of more, the others are named
 OPEN_CARDS = 12  # larger rigs show the cards of marked cameras, and the others when asked
 IMPORTED = "This calibration was imported: it holds no board corners, so no residuals and no coverage can be shown."
 OLDER = "This calibration was made before board corners were stored: residuals and coverage are not known."
@@ -105,9 +107,9 @@ def calibration_section(session: Session) -> CalibrationSection:
     few = len(cards) <= OPEN_CARDS
     imported = str(summary.get("source", "")).startswith("import")
     missing = "" if corners is not None else IMPORTED if imported else OLDER
-    columns, lenses = lens_table(
-        rig, _known(session, "rig/intrinsics_std", 12), summary.get("freed") or {}, summary.get("weak") or {}
-    )
+    kept = kept_lenses(summary)
+    weak = {id: names for id, names in (summary.get("weak") or {}).items() if id not in kept}
+    columns, lenses = lens_table(rig, _known(session, "rig/intrinsics_std", 12), summary.get("freed") or {}, weak)
     colors, color_source = color_cards(session)
     scene = _scene(session, rig, corners, summary, marked)
     return CalibrationSection(
@@ -160,7 +162,6 @@ def _known(session: Session, path: str, length: int) -> FloatArray:
 
 def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
     numbers = {
-        "every corner": ("all_rms_px", "px"),
         "without the worst 2.5 %": ("trimmed_rms_px", "px"),
         "views left out of the fit": ("held_out_rms_px", "px"),
         "board pair distances": ("pair_distance_mm", "mm"),
@@ -200,7 +201,7 @@ def _cards(
         rms = float(np.sqrt(np.square(corners.residuals[good]).sum(axis=1).mean())) if good.any() else np.nan
         empty = empty_thirds(corners.sizes[row], corners.pixels[good])
         notes = [text for _, text, camera in troubles if camera == id]
-        notes += [f"no board corner: {', '.join(empty)}"] if empty else []
+        notes += [_coverage_words(empty)] if empty else []
         said = f"camera {id}: {rms:.2f} px over {int(good.sum())} corners"
         size, pixels, residuals = corners.sizes[row], corners.pixels, corners.residuals
         charts = (
@@ -217,6 +218,12 @@ def _cards(
         views = _views_words(summary, id)
         cards.append(CalibrationCard(id, ", ".join([*words, f"views: {views}"]), tuple(notes), charts))
     return tuple(cards)
+
+
+def _coverage_words(empty: Sequence[str]) -> str:
+    if len(empty) <= MANY_EMPTY:
+        return f"no board corner: {', '.join(empty)}"
+    return f"board corners only: {', '.join(name for row in THIRDS for name in row if name not in empty) or 'nowhere'}"
 
 
 def _scene(session: Session, rig: Rig, corners: Corners | None, summary: Summary, marked: set[str]) -> Any:
@@ -261,8 +268,9 @@ def _outline(session: Session, summary: Summary) -> FloatArray:
 
 
 def _lights(session: Session, rig: Rig) -> FloatArray:
-    """Places of the LEDs, shape (led, 3), m: their directions, just beyond the farthest camera."""
+    """Places of the LEDs that work, shape (led, 3), m: their directions, just beyond the farthest camera."""
     if not session.has("lights/directions"):
         return np.zeros((0, 3))
     beyond = 1.15 * max(float(np.linalg.norm(camera.centre)) for camera in rig.cameras)
-    return session.read("lights/directions").astype(np.float64).reshape(-1, 3) * beyond
+    works = session.read("lights/valid").astype(bool) if session.has("lights/valid") else slice(None)
+    return session.read("lights/directions").astype(np.float64)[works] * beyond

@@ -14,7 +14,7 @@ from litdome.geometry import Camera, Rig
 FloatArray = npt.NDArray[np.floating[Any]]
 LENS_NAMES = ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
 FISHEYE_NAMES = ("fx", "fy", "cx", "cy", "k1", "k2", "k3", "k4")
-SHARED = {"f": ("fx", "fy"), "c": ("cx", "cy")}  # parameters that go by one name
+SHARED = {"f": ("fx", "fy"), "aspect": ("fy",)}  # what calibrate frees under one name
 UNKNOWN = "–"
 
 
@@ -51,7 +51,7 @@ class PlaceRow:
 def with_std(value: float, std: float) -> Cell:
     """A number to the digits that its standard deviation leaves: 1834.23 ± 0.42."""
     if not np.isfinite(std) or std <= 0:
-        return Cell(f"{value:.6g}", "held" if std == 0 else UNKNOWN)
+        return Cell(f"{value:.5g}" if abs(value) < 100 else f"{value:.2f}", "held" if std == 0 else UNKNOWN)
     digits = int(max(0, min(7, 1 - np.floor(np.log10(std)))))
     return Cell(f"{value:.{digits}f}", f"± {std:.{digits}f}" if std < 10 else f"± {std:.0f}")
 

@@ -12,14 +12,15 @@ Trouble = tuple[Literal["warn", "bad"], str, str | None]
 WORSE, WORSE_PX = 2.5, 0.5  # against the median of the other cameras; px below which nobody minds
 HELD_OUT, HELD_OUT_PX = 1.5, 0.1  # held-out against plain RMS; px
 LEFT_OUT = 0.25  # share of a camera's board views: more are no accident
-LENS_CORE = {"f", "fx", "fy", "c", "cx", "cy"}  # weakly seen, these move everything
+LENS_CORE = {"f", "fx", "fy"}  # weakly seen, these move everything
 NAMED = 4
 
 
 def overall_px(summary: Mapping[str, Any]) -> float | None:
-    """Root mean square residual over all cameras, px; None where nothing was measured."""
+    """Root mean square residual of every corner, px (in older records: over cameras); None where it is not known."""
     found = summary.get("rms_px")
-    return float(np.sqrt(np.mean(np.square(found)))) if found else None
+    over_cameras = float(np.sqrt(np.mean(np.square(found)))) if found else None
+    return measured(summary, "all_rms_px") or over_cameras
 
 
 def measured(summary: Mapping[str, Any], key: str) -> float | None:
@@ -40,10 +41,29 @@ def calibration_headline(summary: Mapping[str, Any]) -> str:
     if apart is not None:
         parts.append(f"board pair distances {apart:.2f} mm")
     more = [f"{id}: {count} board {'view' if count == 1 else 'views'} left out" for id, count in left_out(summary)]
-    weak = [f"{id} {' '.join(names)}" for id, names in sorted((summary.get("weak") or {}).items()) if names]
-    texts = [_some(more, "; ")] if more else []
-    texts += ["weakly seen: " + _some(weak, ", ")] if weak else []
-    return "; ".join([", ".join(parts), *texts])
+    return "; ".join([", ".join(parts), *([_some(more, "; ")] if more else []), *_weak_words(summary)])
+
+
+def kept_lenses(summary: Mapping[str, Any]) -> list[str]:
+    """Cameras whose lens came in and stayed: nothing of it was found together with the poses."""
+    freed = summary.get("freed") or {}
+    return [id for id, names in sorted((summary.get("weak") or {}).items()) if names and not freed.get(id)]
+
+
+def _weak_words(summary: Mapping[str, Any]) -> list[str]:
+    """``weakly seen: k2 (c02), p1 p2 (all cameras)``, and whose lens was kept altogether."""
+    kept, count = kept_lenses(summary), len(summary.get("cameras", ()))
+    cameras: dict[str, list[str]] = {}
+    for id, names in sorted((summary.get("weak") or {}).items()):
+        if names and id not in kept:
+            cameras.setdefault(" ".join(names), []).append(id)
+    weak = [f"{names} ({_whose(ids, count)})" for names, ids in cameras.items()]
+    texts = [f"{'lens' if len(kept) == 1 else 'lenses'} kept as given ({_whose(kept, count)})"] if kept else []
+    return texts + (["weakly seen: " + _some(weak, ", ")] if weak else [])
+
+
+def _whose(ids: list[str], count: int) -> str:
+    return "all cameras" if len(ids) == count > 1 else _some(ids, ", ")
 
 
 def left_out(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
@@ -65,9 +85,10 @@ def calibration_troubles(summary: Mapping[str, Any]) -> Iterator[Trouble]:
     for id, count in left_out(summary):
         if count > LEFT_OUT * (used.get(id, 0) + count):
             yield "warn", f"{id}: {count} of {used.get(id, 0) + count} board views contradict the others", id
+    kept = kept_lenses(summary)
     for id, names in sorted((summary.get("weak") or {}).items()):
         core = [name for name in names if name in LENS_CORE]
-        if core:
+        if core and id not in kept:
             yield "warn", f"{id}: its boards hardly show {', '.join(core)}", id
 
 

@@ -124,7 +124,8 @@ def make_scene(
         SceneCamera(camera.id, frustum, words, rows, css)
         for camera, frustum, (words, rows, css) in zip(cameras, frusta, about, strict=True)
     )
-    points = np.concatenate([shown, *(line for frustum in frusta for line in frustum)])
+    tips = [tip[None] for _, tip in names]
+    points = np.concatenate([shown, *tips, *(line for frustum in frusta for line in frustum)])
     return Scene(lines, drawn, tuple(names), step, _fitted(points))
 
 
