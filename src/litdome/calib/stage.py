@@ -65,7 +65,7 @@ class Calibrate:
 
     def input_files(self, session: SessionLike, config: CalibrateConfig) -> list[Path]:
         """The imported file or session, the board takes, the marked points."""
-        points = [Path(config.world_points)] if config.world_points else []
+        points = [file for file in [Path(config.world_points or "")] if file.is_file()]
         return sorted({*_solved_from(session, config), *_floor_files(session, config), *points})
 
     def finish(self, session: SessionLike, config: CalibrateConfig) -> Summary:
