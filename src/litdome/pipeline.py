@@ -33,6 +33,7 @@ from litdome.store.session import Session
 
 State = Literal["missing", "partial", "stale", "done"]
 DONE = "which units are done"
+TYPED = {"lights": "lights effective"}  # what to type, where it is not the stage's name
 ORDER = ("ingest", "calibrate", "flow", "segment", "deflicker", "hdri", "align")
 
 
@@ -74,10 +75,11 @@ def processing_stages() -> dict[str, Stage]:
 
 
 def side_stages() -> dict[str, Stage]:
-    """The stages that run by their own command only: they need pictures that not every take has."""
+    """The stages that run by their own command only: they need pictures or files that not every take has."""
     from litdome.calib.color_stage import Color
+    from litdome.calib.lights_stage import Lights
 
-    stages: list[Stage] = [Color()]
+    stages: list[Stage] = [Color(), Lights()]
     return {stage.name: stage for stage in stages}
 
 
@@ -89,14 +91,16 @@ def config_models() -> dict[str, type[StageConfig]]:
     return {"ingest": Ingest.Config, **{name: stage.Config for name, stage in stages.items()}}
 
 
-def needed_stages(session: Session, stage: Stage) -> tuple[str, ...]:
-    """The stages that ``stage`` needs in a session; one that holds only a rig was never ingested."""
-    return tuple(name for name in stage.needs if not (session.is_rig_only and name == "ingest"))
+def needed_stages(session: Session, stage: Stage, config: StageConfig | None = None) -> tuple[str, ...]:
+    """The stages that ``stage`` needs in a session, and that its settings add (``config.also_needs``); one that holds
+    only a rig was never ingested."""
+    needs = (*stage.needs, *getattr(config, "also_needs", ()))
+    return tuple(name for name in needs if not (session.is_rig_only and name == "ingest"))
 
 
 def wanted_fingerprint(session: Session, stage: Stage, config: StageConfig) -> str | None:
     """The fingerprint that a finished run of ``stage`` would have now; None while an input is missing."""
-    inputs = {name: session.record(name) for name in needed_stages(session, stage)}
+    inputs = {name: session.record(name) for name in needed_stages(session, stage, config)}
     if any(record is None or not record.finished for record in inputs.values()):
         return None
     found = {name: record.fingerprint for name, record in inputs.items() if record is not None}
@@ -252,7 +256,8 @@ def calibrate_new_rig(url: str, tables: Mapping[str, Any], *, progress: Progress
         UsageError: Something is at ``url`` already.
     """
     from litdome.calib.rig_session import new_rig_session
-    from litdome.calib.stage import Calibrate, CalibrateConfig
+    from litdome.calib.settings import CalibrateConfig
+    from litdome.calib.stage import Calibrate
 
     stage = Calibrate(progress)
     config = build_config(CalibrateConfig, stage.name, tables)
@@ -348,12 +353,13 @@ def _run_pending(
 
 def _input_fingerprints(session: Session, stage: Stage, config: StageConfig) -> dict[str, str]:
     found = {}
-    for name in needed_stages(session, stage):
+    for name in needed_stages(session, stage, config):
         record = session.record(name)
         if record is None or not record.finished:
             verb = "has not been run" if record is None else "is unfinished"
             raise UsageError(
-                f"{session.url}: {stage.name} needs {name}, which {verb}", hint=f"litdome {name} {session.url}"
+                f"{session.url}: {stage.name} needs {name}, which {verb}",
+                hint=f"litdome {TYPED.get(name, name)} {session.url}",
             )
         found[name] = record.fingerprint
     return {**found, **_file_fingerprints(session, stage, config)}

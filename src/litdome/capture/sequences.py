@@ -144,7 +144,7 @@ def _kinds(drive: DrivesArray, white: int) -> tuple[npt.NDArray[np.uint8], npt.N
     flattened = drive.reshape(len(drive), -1)
     distinct, number = np.unique(flattened, axis=0, return_inverse=True)
     number = number.reshape(-1)
-    working = drive.any(axis=(0, 2))
+    working = np.asarray(drive.any(axis=(0, 2)))
     white = int(working[:white].sum())
     even = np.array([_is_even(row.reshape(-1, CHANNELS)[working], white) for row in distinct], bool)
     counts, light = np.bincount(number, minlength=len(distinct)), distinct.sum(axis=1, dtype=np.int64)

@@ -236,7 +236,8 @@ def _bake_lights(root: zarr.Group, plan: Plan, id: str) -> None:
     session, target = plan.session, plan.framings[id].target
     size = (target.height, target.width)
     for i in range(len(session.hdri_names)):
-        view = project_hdri(session.read_hdri(i), target.world_from_camera, *size, convention=session.hdri_convention)
+        hdr = session.read_hdri(i, effective=plan.effective_light)
+        view = project_hdri(hdr, target.world_from_camera, *size, convention=session.hdri_convention)
         for name, tone_map in (("ldr", tone_map_ldr), ("log", tone_map_log)):
             _array(root, f"hdri_views/{plan.name}/{id}/{name}")[i] = tone_map(view).astype(np.float16)
     background = f"cameras/{id}/background"

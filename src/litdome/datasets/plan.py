@@ -49,6 +49,7 @@ class Plan:
     left_out: int
     framings: Mapping[str, Framing]
     has_compensated: bool
+    effective_light: bool = False
 
     def keeps(self, camera: str) -> frozenset[int]:
         """Pairs of one camera that are samples."""
@@ -96,7 +97,10 @@ def plan_session(index: int, name: str, session: Session, spec: DatasetSpec) -> 
     chosen = tuple(sorted({sample.pair for sample in samples}))
     framings = {camera.id: frame_camera(session, camera, chosen, spec) for camera in rig.cameras}
     compensated = all(session.has(f"compensated/{id}") for id in session.cameras)
-    return Plan(name, session, chosen, tuple(samples), left_out, framings, compensated)
+    effective = spec.hdris == "effective"
+    if effective and session.hdri_names:
+        session.read_hdri(0, effective=True)  # refused now, not in the middle of baking
+    return Plan(name, session, chosen, tuple(samples), left_out, framings, compensated, effective)
 
 
 def pair_splits(session: Session, spec: DatasetSpec) -> dict[bool, list[str]]:

@@ -73,13 +73,17 @@ class DatasetSpec(_Table):
     sessions: tuple[SessionRef, ...] = ()
     select: Select = Select()
     size: Size = Size()
+    hdris: Literal["requested", "effective"] = Field(
+        "requested", description="requested: the HDRIs themselves; effective: what the LEDs made of them"
+    )
     splits: Splits = Splits()
     decisions: tuple[DecisionCopy, ...] = ()
 
     @property
     def fingerprint(self) -> str:
         """sha256 of the spec; sessions count by name and fingerprint, not by path."""
-        plain: dict[str, Any] = self.model_dump(mode="json")
+        as_before = {"hdris"} if self.hdris == "requested" else None  # specs of earlier versions keep their fingerprint
+        plain: dict[str, Any] = self.model_dump(mode="json", exclude=as_before)
         for session in plain["sessions"]:
             del session["path"]
         return digest(plain)

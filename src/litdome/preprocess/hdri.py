@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -33,6 +33,18 @@ class HdriConfig(StageConfig):
     prefilter: bool = Field(
         False, description="Average the map to the projected size first; off is what DiffusionRenderer does."
     )
+    project: Literal["requested", "effective"] = Field(
+        "requested", description="requested: the HDRI; effective: what the LEDs made of it (litdome lights effective)"
+    )
+
+    def recorded(self) -> dict[str, Any]:
+        """As records hold it: without what is the default, so that earlier runs stay what they are."""
+        return self.model_dump(mode="json", exclude={"project"} if self.project == "requested" else None)
+
+    @property
+    def also_needs(self) -> tuple[str, ...]:
+        """Stages beyond those that every run needs."""
+        return ("lights",) if self.project == "effective" else ()
 
 
 class Hdri:
@@ -72,7 +84,7 @@ class Hdri:
         camera = session.rig[str(unit.camera)]
         views: dict[str, list[Float32Array]] = {"ldr": [], "log": []}
         for index in range(unit.start, unit.stop):
-            hdr = session.read_hdri(index)
+            hdr = session.read_hdri(index, effective=config.project == "effective")
             if config.prefilter:
                 hdr = prefilter_hdri(hdr, config.height, config.width)
             radiance = project_hdri(

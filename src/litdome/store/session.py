@@ -174,9 +174,18 @@ class Session(ArrayStore):
 
     # pictures
 
-    def read_hdri(self, index: int) -> npt.NDArray[np.float32]:
-        """Radiance of an HDRI entry as it lit the stage (rotation and gain applied), shape (v, u, 3), float32."""
-        return cast(npt.NDArray[np.float32], self.read(f"hdris/{self.hdri_names[index]}"))
+    def read_hdri(self, index: int, *, effective: bool = False) -> npt.NDArray[np.float32]:
+        """Radiance of an HDRI entry, rotation and gain applied, shape (v, u, 3), float32: as it was requested, or as
+        the LEDs gave it.
+
+        Raises:
+            StoreError: ``effective``, and the stage's LEDs are not known.
+        """
+        path = f"{'hdris_effective' if effective else 'hdris'}/{self.hdri_names[index]}"
+        if effective and not self.has(path):
+            hint = f"litdome lights effective {self.url} --leds lights.json"
+            raise StoreError(f"{self.url}: what the LEDs gave is not known", hint=hint)
+        return cast(npt.NDArray[np.float32], self.read(path))
 
     def read_frame(self, camera: str, kind: Kind, n: int) -> UInt8Array:
         """The n-th stored picture of a kind, display-referred RGB, shape (y, x, 3), uint8.
