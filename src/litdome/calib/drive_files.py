@@ -116,10 +116,7 @@ def write_drives(path: Path, table: DriveTable, leds: LedSet) -> None:
         UsageError: Another suffix, or the file exists.
         MissingPackageError: A sequence, and cbor2 is not installed.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path}: drives are written as .json or .cbor", hint=f"-o {path.with_suffix('.json').name}")
-    if path.exists():
-        raise UsageError(f"{path}: exists already", hint="give another name, or remove it")
+    check_drive_path(path)
     content = _sequence(path, table, leds) if path.suffix.lower() == ".cbor" else _json(table, leds)
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -127,6 +124,18 @@ def write_drives(path: Path, table: DriveTable, leds: LedSet) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_drive_path(path: Path) -> None:
+    """Refuse what `write_drives` would not write to.
+
+    Raises:
+        UsageError: Another suffix, or the file exists.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{path}: drives are written as .json or .cbor", hint=f"-o {path.with_suffix('.json').name}")
+    if path.exists():
+        raise UsageError(f"{path}: exists already", hint="give another name, or remove it")
 
 
 def read_drives(file: Path) -> DriveTable:
