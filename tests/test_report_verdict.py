@@ -17,6 +17,7 @@ from litdome.store.files import size_in_words
 from litdome.store.session import Session
 
 CAMERAS = ("c00", "c01", "c02", "c03")
+MEASURED = ["sync", "lighting", "exposure", "clipping", "focus", "noise", "motion", "lights", "files"]
 FRAMES, FPS = 3000, 25
 PLACES = [0, 600, 1200, 1800, 2400]
 
@@ -76,9 +77,7 @@ def test_a_good_take_is_called_good_and_every_topic_is_ok() -> None:
     assert found.word == "good" and not found.unmeasured
     assert found.headline == "Good take: 4 cameras, 1,500 pairs, 00:01:59."
     assert {finding.severity for finding in found.findings} == {"ok"}
-    assert [finding.topic for finding in found.findings] == (
-        "ingest drops sync lighting exposure clipping focus noise motion lights files disk".split()
-    )
+    assert [finding.topic for finding in found.findings] == ["ingest", "drops", *MEASURED, "disk"]
 
 
 def test_a_gap_is_something_to_look_at_and_many_are_bad() -> None:
@@ -203,7 +202,7 @@ def test_cameras_that_all_differ_accuse_nobody() -> None:
 
 def test_what_was_not_measured_is_not_called_good() -> None:
     found = judge_take(replace(good_take(), summary={"cameras": list(CAMERAS)}))
-    assert found.unmeasured == tuple("sync lighting exposure clipping focus noise motion lights files".split())
+    assert found.unmeasured == tuple(MEASURED)
     assert [finding.topic for finding in found.findings] == ["ingest", "drops", "disk"]
 
 
