@@ -38,7 +38,7 @@ from litdome.report.calibration_charts import (
     spread_out,
 )
 from litdome.report.calibration_tables import Cell, lens_table, place_table, turn_degrees, with_std
-from litdome.report.calibration_words import calibration_headline, calibration_troubles
+from litdome.report.calibration_words import calibration_found, calibration_headline, calibration_troubles
 from litdome.report.color_patches import GAP_PX, STRIPE_PX, patch_picture
 from litdome.report.evidence import gather
 from litdome.report.frusta import HEIGHT, WIDTH, View, make_scene, scene_svg, shown_labels
@@ -73,7 +73,7 @@ def test_weakly_seen_parameters_are_told_together_and_a_lens_that_was_given_apar
     weak = {"c01": ["p1", "p2"], "c02": ["p1", "p2"], "c04": ["p1", "p2"]}
     assert calibration_headline({**GOOD, "weak": weak}).endswith("weakly seen: p1 p2 (all cameras)")
     given = {**GOOD, "weak": {**weak, "c04": ["f", "k1"]}, "freed": {"c01": ["f"], "c02": ["f"], "c04": []}}
-    words = "lens kept as given (c04); weakly seen: p1 p2 (c01, c02)"
+    words = "lens not refined with the poses (c04); weakly seen: p1 p2 (c01, c02)"
     assert calibration_headline(given).endswith(words) and list(calibration_troubles(given)) == []
 
 
@@ -88,7 +88,7 @@ def test_an_import_claims_no_error() -> None:
         ({"rms_px": [0.3, 1.4, 0.3], "held_out_rms_px": 0.8}, "c02", "c02 is off by 1.40 px, the others by 0.30 px"),
         ({"held_out_rms_px": 0.6}, None, "views left out of the fit are off by 0.60 px, the others by 0.30 px"),
         ({"views_left_out": [["c04", n] for n in range(7)]}, "c04", "c04: 7 of 26 board views contradict the others"),
-        ({"weak": {"c02": ["k1", "fx"]}}, "c02", "c02: its boards hardly show fx"),
+        ({"focal_share": {"c01": 0.002, "c02": 0.044}}, "c02", "c02: its focal length is known to ± 4.4 % only"),
     ],
 )
 def test_what_is_wrong_with_a_calibration_is_named(change: dict[str, Any], camera: str | None, words: str) -> None:
@@ -103,9 +103,21 @@ def test_the_verdict_on_a_take_has_a_line_about_its_calibration(tmp_path: Path) 
     write_record(session, GOOD)
     lines = {found.topic: found for found in judge_take(gather(session)).findings}
     assert (lines["calibration"].severity, lines["calibration"].text) == ("ok", calibration_headline(GOOD))
-    write_record(session, {**GOOD, "weak": {"c02": ["f"]}})
+    write_record(session, {**GOOD, "held_out_rms_px": 0.9})
     lines = {found.topic: found for found in judge_take(gather(session)).findings}
-    assert (lines["calibration"].severity, lines["calibration"].camera) == ("warn", "c02")
+    assert lines["calibration"].severity == "warn" and "are off by 0.90 px" in lines["calibration"].text
+
+
+def test_a_focal_length_that_is_hardly_known_is_named(tmp_path: Path) -> None:
+    session = write_rig(tmp_path / "rig.zarr", ring(3))
+    write_measured(session)
+    assert list(calibration_troubles(calibration_found(session))) == []
+    std = session.read("rig/intrinsics_std")
+    std[1, :2] = 24.02
+    session.write_small("rig/intrinsics_std", std, ("camera", "parameter"))
+    words = "c01: its focal length is known to ± 2.0 % only"
+    assert list(calibration_troubles(calibration_found(session))) == [("warn", words, "c01")]
+    assert judge_take(gather(session)).headline == f"Look: {words}."
 
 
 def test_numbers_have_the_digits_that_their_deviation_leaves() -> None:

@@ -20,7 +20,13 @@ from litdome.report.calibration_charts import (
     residual_histogram,
 )
 from litdome.report.calibration_tables import LensRow, PlaceRow, lens_table, place_table
-from litdome.report.calibration_words import calibration_headline, calibration_troubles, kept_lenses, measured
+from litdome.report.calibration_words import (
+    calibration_found,
+    calibration_headline,
+    calibration_troubles,
+    kept_lenses,
+    measured,
+)
 from litdome.report.color_patches import ColorCard, color_cards
 from litdome.report.frusta import make_scene, scene_json, scene_svg
 from litdome.store.session import Session
@@ -98,8 +104,7 @@ def calibration_section(session: Session) -> CalibrationSection:
     command = f"litdome calibrate {session.url}"
     if not session.has("rig/world_from_camera"):
         return CalibrationSection("Not calibrated yet.", "look", missing="No lenses and no poses yet.", command=command)
-    record = session.record("calibrate")
-    summary: Summary = {"cameras": list(session.cameras), **({} if record is None else record.summary)}
+    summary: Summary = calibration_found(session) or {"cameras": list(session.cameras)}
     troubles = tuple(calibration_troubles(summary))
     marked = {camera for _, _, camera in troubles if camera}
     rig, corners = session.rig, _corners(session)

@@ -8,12 +8,26 @@ from typing import Any, Literal
 
 import numpy as np
 
+from litdome.store.session import Session
+
 Trouble = tuple[Literal["warn", "bad"], str, str | None]
 WORSE, WORSE_PX = 2.5, 0.5  # against the median of the other cameras; px below which nobody minds
 HELD_OUT, HELD_OUT_PX = 1.5, 0.1  # held-out against plain RMS; px
 LEFT_OUT = 0.25  # share of a camera's board views: more are no accident
-LENS_CORE = {"f", "fx", "fy"}  # weakly seen, these move everything
+FOCAL_SHARE = 0.01  # standard deviation of a focal length that is no longer good for anything but a try
 NAMED = 4
+
+
+def calibration_found(session: Session) -> dict[str, Any]:
+    """The summary of a finished calibrate, and by camera the standard deviation of its focal length (share of it)."""
+    record = session.record("calibrate")
+    if record is None or not record.finished:
+        return {}
+    found: dict[str, Any] = {"cameras": list(session.cameras), **record.summary}
+    if session.has("rig/intrinsics_std"):
+        share = session.read("rig/intrinsics_std")[:, 0] / session.read("rig/intrinsics")[:, 0, 0]
+        found["focal_share"] = {id: float(one) for id, one in zip(session.cameras, share, strict=True) if one > 0}
+    return found
 
 
 def overall_px(summary: Mapping[str, Any]) -> float | None:
@@ -58,7 +72,9 @@ def _weak_words(summary: Mapping[str, Any]) -> list[str]:
         if names and id not in kept:
             cameras.setdefault(" ".join(names), []).append(id)
     weak = [f"{names} ({_whose(ids, count)})" for names, ids in cameras.items()]
-    texts = [f"{'lens' if len(kept) == 1 else 'lenses'} kept as given ({_whose(kept, count)})"] if kept else []
+    texts = (
+        [f"{'lens' if len(kept) == 1 else 'lenses'} not refined with the poses ({_whose(kept, count)})"] if kept else []
+    )
     return texts + (["weakly seen: " + _some(weak, ", ")] if weak else [])
 
 
@@ -72,7 +88,7 @@ def left_out(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
 
 
 def calibration_troubles(summary: Mapping[str, Any]) -> Iterator[Trouble]:
-    """What somebody should look at before the rig is believed."""
+    """What somebody should look at before the rig is believed; ``summary`` as `calibration_found` gives it."""
     rms = dict(zip(summary.get("cameras", ()), summary.get("rms_px") or (), strict=False))
     for id, value in rms.items():
         others = float(np.median([other for name, other in rms.items() if name != id] or [value]))
@@ -85,11 +101,9 @@ def calibration_troubles(summary: Mapping[str, Any]) -> Iterator[Trouble]:
     for id, count in left_out(summary):
         if count > LEFT_OUT * (used.get(id, 0) + count):
             yield "warn", f"{id}: {count} of {used.get(id, 0) + count} board views contradict the others", id
-    kept = kept_lenses(summary)
-    for id, names in sorted((summary.get("weak") or {}).items()):
-        core = [name for name in names if name in LENS_CORE]
-        if core and id not in kept:
-            yield "warn", f"{id}: its boards hardly show {', '.join(core)}", id
+    for id, share in (summary.get("focal_share") or {}).items():
+        if share > FOCAL_SHARE:
+            yield "warn", f"{id}: its focal length is known to ± {100 * share:.1f} % only", id
 
 
 def _some(texts: list[str], comma: str) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.pipeline import config_models
+from litdome.report.calibration_words import calibration_found
 from litdome.report.disk import DiskUse, disk_use
 from litdome.report.losses import Loss, clock_time, find_losses, lost_frames
-from litdome.store.provenance import StageRecord
 from litdome.store.session import Session
 
 
@@ -68,11 +68,11 @@ def gather(session: Session) -> Evidence:
         time_ns=session.read("schedule/time_ns") if session.has("schedule/time_ns") else np.zeros(1, np.int64),
         lost=lost,
         losses=find_losses(session, lost) if ingested else (),
-        summary=_found(record),
+        summary={} if record is None or not record.finished else record.summary,
         units=(int(done.sum()), len(done)),
         disk=disk_use(session.url),
         rig_only=session.is_rig_only,
-        calibration=_found(session.record("calibrate")),
+        calibration=calibration_found(session),
         max_shift_px=_max_shift_px(session),
     )
 
@@ -81,8 +81,3 @@ def _max_shift_px(session: Session) -> float:
     """As align was last run, else its default."""
     record = session.record("align")
     return float((config_models()["align"]().model_dump() if record is None else record.config)["max_shift_px"])
-
-
-def _found(record: StageRecord | None) -> Mapping[str, Any]:
-    """The summary of a finished stage."""
-    return {} if record is None or not record.finished else record.summary
