@@ -169,7 +169,7 @@ def _calibration(
     }
     return Calibration(
         rig=solution.rig,
-        source=f"boards, {solution.trimmed_rms_px:.3f} px without the worst 2.5 % of corners",
+        source="boards",
         rms_px=np.asarray(solution.rms_px, np.float64),
         intrinsics_std=np.where(np.isnan(solution.intrinsics_std), lens_std, solution.intrinsics_std),
         pose_std=solution.pose_std,

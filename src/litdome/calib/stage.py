@@ -94,7 +94,9 @@ def find_calibration(
     if unknown:
         raise CalibrationError(f"calibrate.models: no camera {', '.join(unknown)}", hint=f"cameras: {', '.join(ids)}")
     spec = find_board(session, config, footage)
-    return calibrate_from_boards(footage, spec, ids, config.solve_settings(), lenses=lenses, progress=progress)
+    found = calibrate_from_boards(footage, spec, ids, config.solve_settings(), lenses=lenses, progress=progress)
+    known = f", lenses from {Path(config.intrinsics_file).name}" if config.intrinsics_file else ""
+    return replace(found, source=f"boards{known}")
 
 
 def import_calibration(file: Path, cameras: Sequence[StoredCamera]) -> Calibration:
