@@ -17,6 +17,7 @@ MIN_PATCHES = 10  # an affine has 4 unknowns a channel
 MAX_CONDITION = 30.0  # a whole chart has about 6, its neutral patches alone some hundreds
 DRAWS, DRAWN = 300, 6  # sets of patches that are tried, so that up to half of the patches may be hidden
 OUTLIER = 0.06  # of a cube root of linear light, about 6 of CIE lightness: hidden, dirty or in a highlight
+EXACT = 0.012  # the same where the patches agree perfectly: noise of 8 bits
 NEUTRAL = np.arange(18, 24)
 
 
@@ -94,8 +95,8 @@ def _consensus(
         if used.sum() < MIN_PATCHES:
             break
         again = np.zeros(len(design), bool)
-        agreeing = _error(design, target, _solve(design, target, weights, np.flatnonzero(used))) < OUTLIER
-        again[candidates] = agreeing[candidates]
+        error = _error(design, target, _solve(design, target, weights, np.flatnonzero(used)))
+        again[candidates] = error[candidates] < np.clip(4 * np.median(error[used]), EXACT, OUTLIER)
         if (again == used).all():
             break
         used = again

@@ -25,21 +25,20 @@ def person_colors(
     """Colour of every camera, and in words how it was found.
 
     Args:
-        session: Calibrated and segmented.
+        session: Calibrated, with de-flickered masks.
         sensors: Black level and fall-off by camera.
         reference: The camera whose colours the others get; None: their average.
 
     Raises:
-        CalibrationError: Not calibrated, not segmented, or a camera shares too little of the person with the others.
+        CalibrationError: Not calibrated, or a camera shares too little of the person with the others.
     """
     ids, rig = session.cameras, session.rig
-    paths = {id: _mask_path(session, id) for id in ids}
     moments = _moments(session)
     plain = {id: ColorCorrection(np.eye(3, 4), sensor.floor, sensor.vignetting) for id, sensor in sensors.items()}
     found = []
     for n in moments:
         pictures = {id: _light(session, id, n, plain[id]) for id in ids}
-        found.append(shared_colors(rig, pictures, {id: session.read_at(paths[id], n) for id in ids}))
+        found.append(shared_colors(rig, pictures, {id: session.read_at(f"cameras/{id}/flat/mask", n) for id in ids}))
     gains = fit_gains(np.concatenate(found[0::2]), ids, reference)
     held_out = np.concatenate(found[1::2])
     before, after = differences(held_out, np.ones_like(gains)), differences(held_out, gains)
@@ -67,13 +66,6 @@ def _moments(session: SessionLike) -> list[int]:
         )
     at = np.unique(np.linspace(0, len(whole) - 1, min(len(whole), MOMENTS)).astype(int))
     return [whole[k] for k in at]
-
-
-def _mask_path(session: SessionLike, id: str) -> str:
-    for name in ("mask", "mask_raw"):
-        if session.has(f"cameras/{id}/flat/{name}"):
-            return f"cameras/{id}/flat/{name}"
-    raise CalibrationError(f"camera {id}: no masks", hint="litdome segment SESSION")
 
 
 def _light(session: SessionLike, id: str, n: int, plain: ColorCorrection) -> npt.NDArray[np.float32]:

@@ -37,6 +37,11 @@ class ColorConfig(StageConfig):
     like: str | None = Field(None, description="session whose colour calibration is taken over, with its light level")
     max_delta_e: float = Field(5.0, gt=0, description="largest mean CIEDE2000 of a camera's fit that is believed")
 
+    @property
+    def also_needs(self) -> tuple[str, ...]:
+        """Stages whose results these settings read, beside `Color.needs`."""
+        return ("calibrate", "deflicker") if self.source == "person" and self.like is None else ()
+
 
 class Color:
     """Writes each camera's colour calibration; a camera whose chart was not found gets none."""

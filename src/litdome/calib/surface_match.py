@@ -67,21 +67,26 @@ def carve(cameras: list[Camera], masks: Mapping[str, UInt8Array]) -> FloatArray:
     points, side = middle + np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3), COARSE_M
     while True:
         for camera in cameras:
-            pixels, depth = _projected(camera, points)
-            reach = np.sqrt(3) / 2 * side * camera.intrinsics[0, 0] / np.maximum(depth, 0.1)
-            spread = 0 if side <= FINE_M else int(np.ceil(np.median(reach))) if len(reach) else 0
-            grown = (
-                cv2.dilate(masks[camera.id], np.ones((2 * spread + 1,) * 2, np.uint8)) if spread else masks[camera.id]
-            )
-            column, row = np.round(pixels).astype(int).T
-            outside = (column < 0) | (row < 0) | (column >= camera.width) | (row >= camera.height) | (depth < 0.1)
-            value = grown[np.clip(row, 0, camera.height - 1), np.clip(column, 0, camera.width - 1)]
-            points = points[(value > 127) & ~outside]
-        if side <= FINE_M or len(points) == 0:
+            points = points[_is_inside(camera, masks[camera.id], points, 0.0 if side <= FINE_M else side)]
+            if len(points) == 0:
+                return points
+        if side <= FINE_M:
             return points
         side /= 2
         eighths = np.stack(np.meshgrid(*[[-side / 2, side / 2]] * 3), axis=-1).reshape(-1, 3)
         points = (points[:, None] + eighths).reshape(-1, 3)
+
+
+def _is_inside(camera: Camera, mask: UInt8Array, points: FloatArray, side: float) -> npt.NDArray[np.bool_]:
+    """Whether voxels around ``points`` may show inside the mask, shape (n,); of no extent, whether the points do."""
+    pixels, depth = _projected(camera, points)
+    if side:
+        reach = int(np.ceil(np.sqrt(3) / 2 * side * camera.intrinsics[0, 0] / max(float(np.median(depth)), 0.1)))
+        mask = np.asarray(cv2.dilate(mask, np.ones((2 * reach + 1,) * 2, np.uint8)))
+    column, row = np.round(pixels).astype(int).T
+    inside = (column >= 0) & (row >= 0) & (column < camera.width) & (row < camera.height) & (depth > 0.1)
+    found = mask[np.clip(row, 0, camera.height - 1), np.clip(column, 0, camera.width - 1)]
+    return np.asarray((found > 127) & inside)
 
 
 def _watched(cameras: list[Camera]) -> FloatArray:

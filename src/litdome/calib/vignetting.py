@@ -60,14 +60,14 @@ def fit_falloff(linear: npt.NDArray[np.floating[Any]], name: str) -> Falloff:
     radius = np.hypot(width, height) / 2
     x, y = (axis.ravel() / radius for axis in np.meshgrid(x, y))
     r2 = x**2 + y**2
-    design = np.stack([np.ones_like(r2), x, y, r2, r2**2, r2**3], axis=1)
+    design = np.stack([np.ones_like(r2), x, y, r2, r2**2, r2**3, x * r2, y * r2], axis=1)
     kept = np.ones(len(shares), bool)
     for _ in range(4):
         fit, *_ = np.linalg.lstsq(design[kept], shares[kept], rcond=None)
         residual = np.abs(design @ fit - shares)
         kept = residual <= TRIM * max(float(np.sqrt((residual[kept] ** 2).mean())), 1e-3)
     rms, tilt = float(np.sqrt((residual[kept] ** 2).mean())), float(np.hypot(fit[1], fit[2]) / fit[0])
-    coefficients = fit[3:] / fit[0]
+    coefficients = fit[3:6] / fit[0]
     curve = falloff_at(np.linspace(0, 1, 50), coefficients)
     if rms > MAX_RESIDUAL or tilt > MAX_TILT or kept.mean() < 0.8:
         raise CalibrationError(
