@@ -39,6 +39,10 @@ addEventListener("load", async () => {
   key("Home");
   await drawn();
   found.home = paths();
+  await click('[data-view="whole"]');
+  found.whole = paths();
+  key("Home");
+  await drawn();
   const before = width();
   found.stopped = wheel(-300);
   await drawn();

@@ -98,7 +98,7 @@ def test_the_script_draws_the_picture_that_is_there_without_it(rig_page: Path, s
     svg = re.search(r'<svg id="space".*?</svg>', rig_page.read_text(encoding="utf-8"), re.S)
     assert svg is not None
     still = re.findall(r' d="([^"]*)"', svg[0])
-    for drawn in (space["first"], space["home"]):
+    for drawn in (space["first"], space["home"], space["whole"]):
         assert [re.findall("[A-Z]", path) for path in drawn] == [re.findall("[A-Z]", path) for path in still]
         for path, same in zip(drawn, still, strict=True):
             numbers, wanted = (np.array(re.findall(r"-?[\d.]+", text), float) for text in (path, same))
@@ -115,6 +115,7 @@ def test_cameras_in_space_are_turned_zoomed_and_chosen(space: dict[str, Any]) ->
     assert "TR c01" in found["row"]
     above = found["above"]  # from above, +x is right and +z, where c00 stands, is below
     assert above["c01"][0] > above["c00"][0] and above["c00"][1] > above["c02"][1]
+    assert all(0 < x < 1100 and 0 < y < 560 for x, y in above.values())
     assert found["pinched"] == pytest.approx(3.0, abs=0.01)
 
 

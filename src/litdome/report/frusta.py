@@ -238,6 +238,7 @@ def scene_json(scene: Scene) -> str:
     found: dict[str, Any] = {
         "width": WIDTH,
         "height": HEIGHT,
+        "margin": MARGIN,
         "eye": EYE_RADII,
         "letter": LETTER_PX,
         "line": LINE_PX,
