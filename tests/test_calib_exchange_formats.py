@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from litdome.calib.exchange import read_calibration
+from litdome.calib.exchange import read_calibration, write_calibration
 from litdome.errors import CalibrationError
-from litdome.geometry import WORLD_FROM_Z_UP, Camera
+from litdome.geometry import WORLD_FROM_Z_UP, Camera, Rig
 
 Array = np.ndarray
 WIDTH, HEIGHT = 1280, 720
@@ -498,3 +500,27 @@ def test_the_formulas_here_tell_conventions_apart(tmp_path: Path) -> None:
     ):
         with pytest.raises(AssertionError):
             check(camera, wrong, world)
+
+
+def test_opencv_itself_reads_what_is_written_and_writes_what_is_read(tmp_path: Path) -> None:
+    (tmp_path / "intri.yml").write_text(OPENCV_INTRI)
+    (tmp_path / "extri.yml").write_text(opencv_extri("R"))
+    rig = read_calibration(tmp_path, sizes={"cam b": (640, 480)})
+    plain = Rig((replace(rig["01"], id="01"), replace(rig["01"], id="cam_b")))
+    write_calibration(tmp_path / "ours", plain, "opencv")
+    for file, keys in (("intri.yml", ("K", "dist")), ("extri.yml", ("R", "Rot", "T"))):
+        ours = cv2.FileStorage(str(tmp_path / "ours" / file), cv2.FILE_STORAGE_READ)
+        (tmp_path / "theirs").mkdir(exist_ok=True)
+        theirs = cv2.FileStorage(str(tmp_path / "theirs" / file), cv2.FILE_STORAGE_WRITE)
+        theirs.startWriteStruct("names", cv2.FileNode_SEQ)
+        for n in range(2):
+            theirs.write("", ours.getNode("names").at(n).string())
+        theirs.endWriteStruct()
+        for key in (f"{key}_{id}" for id in ("01", "cam_b") for key in keys):
+            theirs.write(key, ours.getNode(key).mat())
+        for key in ("W_01", "H_01", "W_cam_b", "H_cam_b") if file == "intri.yml" else ():
+            theirs.write(key, ours.getNode(key).real())
+        theirs.release()
+    again = read_calibration(tmp_path / "theirs")
+    for one, other in zip(plain.cameras, again.cameras, strict=True):
+        np.testing.assert_allclose(other.project(y_up(WORLD)), one.project(y_up(WORLD)), atol=1e-9)
