@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from calibrated_rig import ring, write_measured, write_rig
 from test_report_page import Page, make_run
 from test_report_status import finish_stages, make_session, write_looks, write_quality
 
@@ -88,3 +89,11 @@ def test_a_folder_without_a_take_is_refused(tmp_path: Path) -> None:
     assert stores_in(tmp_path) == []
     with pytest.raises(StoreError, match="not a session, run or demo, and holds none"):
         write_report(tmp_path)
+
+
+def test_the_mornings_rig_is_no_take(tmp_path: Path) -> None:
+    write_measured(write_rig(tmp_path / "rig.zarr", ring(3)))
+    make_session(tmp_path / "take07.zarr")
+    found = day_section(tmp_path, tmp_path / "report.html")
+    assert found.headline.startswith("1 take and 1 rig, 3 pairs:")
+    assert {row.name: row.length for row in found.takes} == {"rig": "no take", "take07": "00:00:00"}

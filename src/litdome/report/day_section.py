@@ -12,7 +12,7 @@ from litdome.errors import FrameAbsentError, LitdomeError
 from litdome.report.evidence import Evidence, gather
 from litdome.report.losses import clock_time
 from litdome.report.sheets import Picture, lifted, shrink_to
-from litdome.report.status import SessionStatus, session_status
+from litdome.report.status import SessionStatus, plural, session_status
 from litdome.report.take_section import middle_pair
 from litdome.report.verdict import Verdict
 from litdome.store.provenance import StageRecord
@@ -106,7 +106,7 @@ def _take_row(path: Path, output: Path) -> tuple[str, TakeRow]:
         name=str(session.attrs.get("name", path.name)),
         subject=str(session.attrs.get("subject") or "-"),
         when=when,
-        length=clock_time(int(evidence.time_ns[-1] - evidence.time_ns[0])).partition(".")[0],
+        length="no take" if evidence.rig_only else _length(evidence),
         pictures=_thumbs(session, evidence),
         verdict=status.verdict,
         cameras=len(evidence.cameras),
@@ -117,6 +117,10 @@ def _take_row(path: Path, output: Path) -> tuple[str, TakeRow]:
         link=_link(path.with_name(f"{path.name.removesuffix('.zarr')}-report.html"), output),
     )
     return f"{when} {row.name}", row
+
+
+def _length(evidence: Evidence) -> str:
+    return clock_time(int(evidence.time_ns[-1] - evidence.time_ns[0])).partition(".")[0]
 
 
 def _when(evidence: Evidence, record: StageRecord | None) -> str:
@@ -176,6 +180,7 @@ def _headline(takes: Sequence[TakeRow], runs: Sequence[RunRow], unread: Sequence
     words = {"good": "good", "look": "to look at", "bad": "bad"}
     parts = [f"{count} {words[word]}" for word, count in counts.items() if count]
     parts += [f"{len(unread)} not readable"] if unread else []
-    text = f"{len(takes)} {'take' if len(takes) == 1 else 'takes'}"
+    rigs = sum(take.verdict.subject == "rig" for take in takes)
+    text = plural(len(takes) - rigs, "take") + (f" and {plural(rigs, 'rig')}" if rigs else "")
     text += f", {sum(take.pairs for take in takes):,} pairs" if takes else ""
     return (f"{text}: {', '.join(parts)}" if parts else text) + "."
