@@ -131,8 +131,15 @@ def write_colors(session: Session) -> None:
     reference = np.random.default_rng(3).uniform(0.1, 0.9, (24, 3)).astype(np.float32)
     before = np.stack([np.clip(reference * (0.8 + 0.1 * (n % 4), 1.0, 0.85), 0, 1) for n in range(cameras)])
     after = np.clip(reference[None] + 0.004, 0, 1).repeat(cameras, axis=0)
-    attrs = {"delta_e_before": [8.25] * cameras, "delta_e_after": [0.75] * cameras, "source": "chart photographs"}
-    attrs["found"] = [n != 1 for n in range(cameras)]
+    found = [n != 1 for n in range(cameras)]
+    before[1], after[1] = np.nan, np.nan
+    attrs = {
+        "delta_e_before": [8.25 if one else None for one in found],
+        "delta_e_after": [0.75 if one else None for one in found],
+        "source": "chart photographs",
+        "found": found,
+        "patches": ["24 patches" if one else "no chart found in c01.png" for one in found],
+    }
     session.write_small("color/reference", reference, ("patch", "channel"))
     session.write_small("color/before", before.astype(np.float32), ("camera", "patch", "channel"))
     session.write_small("color/after", after.astype(np.float32), ("camera", "patch", "channel"), attrs=attrs)

@@ -39,7 +39,7 @@ from litdome.report.calibration_charts import (
 )
 from litdome.report.calibration_tables import Cell, lens_table, place_table, turn_degrees, with_std
 from litdome.report.calibration_words import calibration_found, calibration_headline, calibration_troubles
-from litdome.report.color_patches import GAP_PX, STRIPE_PX, patch_picture
+from litdome.report.color_patches import GAP_PX, STRIPE_PX, color_cards, patch_picture
 from litdome.report.evidence import gather
 from litdome.report.frusta import HEIGHT, WIDTH, View, make_scene, scene_svg, shown_labels
 from litdome.report.page import write_report
@@ -281,7 +281,10 @@ def test_a_rig_without_a_take_has_a_page(tmp_path: Path) -> None:
         and "c03: 1 board view left out; weakly seen: k2 (c01)." in page.text
     )
     assert "up and floor from the board on the floor" in page.text and "11 used, 1 left out (55)" in page.text
-    assert "CIEDE2000 8.2 before, 0.8 after" in page.text and page.text.count("no chart found") == 1
+    assert (
+        "CIEDE2000 8.2 before, 0.8 after" in page.text
+        and page.text.count("no chart found in c01.png: its colour is left") == 1
+    )
     labels = [str(svg.get("aria-label")) for svg in page.named("svg") if svg.get("aria-label")]
     assert len(labels) == 1 + 3 * 4 and "Residual arrows, camera c00: 0.2" in labels[1]
     assert not page.named("link") and not re.search(r"https?:|url\((?!#)", page.html)
@@ -372,6 +375,22 @@ def test_a_large_rig_stays_a_small_page(tmp_path: Path) -> None:
     path = write_report(tmp_path / "rig.zarr")
     assert path.stat().st_size < 2_000_000
     assert "39 more cameras" not in Page(path).text and len(Page(path).named("article")) == 40
+
+
+def test_colour_that_was_matched_without_a_chart_shows_no_patches(tmp_path: Path) -> None:
+    session = write_rig(tmp_path / "rig.zarr", ring(2))
+    nothing = np.full((2, 24, 3), np.nan, np.float32)
+    attrs = {"found": [True, False], "delta_e_before": [None] * 2, "delta_e_after": [None] * 2, "source": "the person"}
+    attrs["patches"] = ["gains from 4,000 points", "sees nobody"]
+    session.write_small("color/reference", nothing[0], ("patch", "channel"))
+    for name in ("before", "after"):
+        session.write_small(f"color/{name}", nothing, ("camera", "patch", "channel"), attrs=attrs)
+    cards, source = color_cards(session)
+    assert [(card.words, card.uri) for card in cards] == [
+        ("gains from 4,000 points", ""),
+        ("sees nobody: its colour is left as it is", ""),
+    ]
+    assert source == "the person"
 
 
 def test_patches_are_shown_before_as_they_should_be_and_after() -> None:

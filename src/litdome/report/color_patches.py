@@ -34,10 +34,12 @@ def color_cards(session: Session) -> tuple[tuple[ColorCard, ...], str]:
     attrs = cast(Any, session.array("color/after").attrs)
     reference, before, after = (session.read(f"color/{name}") for name in ("reference", "before", "after"))
     was, now = attrs["delta_e_before"], attrs["delta_e_after"]
+    said = attrs.get("patches") or ["no chart found"] * len(after)
     cards = []
     for row, (id, found) in enumerate(zip(session.cameras, attrs["found"], strict=True)):
-        if not found:
-            cards.append(ColorCard(id, "no chart found: its colour is left as it is", ""))
+        words = said[row] if found else f"{said[row]}: its colour is left as it is"
+        if was[row] is None or not np.isfinite(after[row]).any():  # not found, or found without a chart
+            cards.append(ColorCard(id, words, ""))
             continue
         picture = patch_picture(before[row], reference, after[row])
         words = f"CIEDE2000 {was[row]:.1f} before, {now[row]:.1f} after"
