@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,11 +11,13 @@ import pytest
 from board_pictures import photograph
 
 from litdome.calib.board_detect import dictionary_of
+from litdome.calib.board_pictures import BoardPictures
 from litdome.calib.boards import (
     BoardSpec,
     BoardTake,
     BoardView,
     board_spec,
+    check_mirrored,
     choose_joint_views,
     choose_views,
     coverage,
@@ -260,6 +263,25 @@ def test_joint_views_connect_every_camera() -> None:
     chosen = choose_joint_views(takes, 4)
     assert 3 in chosen and 29 in chosen  # the only views that tie c02 to the others
     assert 31 not in chosen and len(chosen) == 4
+
+
+def test_a_rig_that_mirrors_in_part_is_refused_and_one_that_mirrors_wholly_is_told() -> None:
+    plain = made_take({0: made_view(CHARUCO, (320, 240))})
+    mirrored = replace(plain, variant="inverted, mirrored")
+    with pytest.raises(CalibrationError, match=r"camera c01: mirrored pictures, the others' are not"):
+        check_mirrored({"c00": plain, "c01": mirrored})
+    assert check_mirrored({"c00": plain, "c01": plain}) == ()
+    assert "left and right" in check_mirrored({"c00": mirrored, "c01": mirrored})[0]
+
+
+def test_a_video_without_a_frame_count_is_searched_whole(tmp_path: Path) -> None:
+    """A Matroska file promises no number of frames."""
+    rng, film = np.random.default_rng(0), tmp_path / "take.mkv"
+    with VideoWriter(film, fps=5, crf=12) as video:
+        for _ in range(5):
+            video.write(np.repeat(photograph(CHARUCO, rng)[0][..., None], 3, axis=2))
+    assert BoardPictures.of(film).numbers == (0, 1, 2, 3, 4)
+    assert sorted(detect_take(film, CHARUCO).views) == [0, 1, 2, 3, 4]
 
 
 def test_an_uncovered_third_is_named() -> None:

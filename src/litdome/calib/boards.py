@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,6 +64,24 @@ def detect_take(
     if found.spec == spec:
         return found
     return replace(found, said=f"{spec.dictionary or 'no dictionary'} given, {found.spec.dictionary} found")
+
+
+def check_mirrored(takes: Mapping[str, BoardTake]) -> tuple[str, ...]:
+    """Refuse a rig of which only some cameras mirror their pictures; warn where all do.
+
+    Args:
+        takes: By camera id. A mirrored board is seen as if from behind, so one camera alone does not notice.
+
+    Raises:
+        CalibrationError: Names the cameras that mirror.
+    """
+    mirrored = [id for id, take in takes.items() if "mirrored" in take.variant]
+    if mirrored and len(mirrored) < len(takes):
+        raise CalibrationError(
+            f"camera{'s' * (len(mirrored) > 1)} {', '.join(mirrored)}: mirrored pictures, the others' are not",
+            hint="turn mirroring off in the camera and film the boards again, or flip the footage",
+        )
+    return ("all pictures are mirrored: left and right of the stage are swapped in the rig",) if mirrored else ()
 
 
 def _search(held: BoardPictures, wanted: Sequence[int], spec: BoardSpec, variant: str) -> BoardTake:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from litdome.calib.boards import BoardSpec, BoardTake, BoardView, choose_views, detect_take
+from litdome.calib.boards import BoardSpec, BoardTake, BoardView, check_mirrored, choose_views, detect_take
 from litdome.calib.calibration import LENS_VALUES, BoardCorners, Calibration
 from litdome.calib.fit import match_names
 from litdome.calib.footage import BoardFootage
@@ -77,6 +77,7 @@ def calibrate_from_boards(
     check_copies({id: take.views for id, take in joint.items()})
     start, deviations, warnings = [], [], [f"board footage of {id}: the session has no such camera" for id in others]
     warnings += [f"camera {id}: {take.said}" for id, take in joint.items() if take.said]
+    warnings += check_mirrored(joint)
     for id in ids:
         camera, deviation, rejected = _lens(id, own.get(id, joint[id]), settings, lenses)
         start.append(camera)

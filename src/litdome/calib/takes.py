@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from litdome.calib.board_pictures import BoardPictures
 from litdome.calib.boards import BoardSpec, BoardTake, detect_take
 from litdome.calib.footage import BoardFootage
 from litdome.errors import CalibrationError
@@ -135,7 +136,7 @@ def _views_to_search(footage: BoardFootage, most: int) -> list[int]:
     for camera in footage.cameras.values():
         if camera.extrinsic is None:
             continue
-        numbers = range(probe_source(camera.extrinsic).frames or 0) if camera.view_of is None else camera.view_of
+        numbers = camera.view_of if camera.view_of is not None else BoardPictures.of(camera.extrinsic).numbers
         for view in map(int, numbers):
             counts[view] = counts.get(view, 0) + (view >= 0)
     needed = min(2, len(footage.cameras))
