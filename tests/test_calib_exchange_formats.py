@@ -129,6 +129,12 @@ def test_easymocap_without_sizes_or_poses(tmp_path: Path) -> None:
         read_calibration(tmp_path, sizes={"cam b": (640, 480)})
     with pytest.raises(CalibrationError, match=r"camera cam b: the file does not say how large its pictures are"):
         read_calibration(tmp_path, need_poses=False)
+    (tmp_path / "intri.yml").write_text(OPENCV_INTRI.replace(f"H_01: {HEIGHT}\nW_01: {WIDTH}\n", ""))
+    of_session = read_calibration(tmp_path, sizes={"Cam B": (640, 480)}, need_poses=False)
+    assert of_session.ids == ("cam b",)  # the session has not filmed with 01: nobody knows its size, nobody asks
+    with pytest.raises(CalibrationError, match=r"camera 01: the file does not say how large"):
+        read_calibration(tmp_path, sizes={"c9": (640, 480)}, need_poses=False)
+    (tmp_path / "intri.yml").write_text(OPENCV_INTRI)
     rig = read_calibration(tmp_path, sizes={"CAM B": (640, 480)}, need_poses=False)
     assert rig["01"].intrinsics[0, 0] == FX and np.array_equal(rig["01"].world_from_camera, np.eye(4))
 

@@ -116,7 +116,7 @@ def write(rig: Rig) -> dict[str, bytes]:
     Raises:
         CalibrationError: Fisheye lenses.
     """
-    need_models({c.id: c.model for c in rig.cameras}, "cameras.calib", "pinhole5", "pinhole8")
+    need_models(rig, "cameras.calib", "pinhole5", "pinhole8")
     lines = [HEADER]
     for number, camera in enumerate(rig.cameras):
         lines += [f"camera\t{number}\t{camera.id}", *_lines(camera)]

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from litdome.calib.exchange.found import CORNER, FoundCamera, coefficients, id_of_file, lens, numbers, pose_of, told
+from litdome.calib.exchange.found import CORNER, FoundCamera, coefficients, id_of_file, lens, pose_of, told
 from litdome.errors import CalibrationError
 from litdome.geometry import Camera, LensModel, Rig, invert_rigid
 
@@ -230,6 +230,5 @@ def _of_camera(number: int, camera: Camera) -> tuple[Lens, Image]:
     parameters = tuple(float(values[name]) for name in MODELS[model][1])
     pose = camera.camera_from_world
     quaternion = Rotation.from_matrix(pose[:3, :3]).as_quat(canonical=True, scalar_first=True)
-    translation = numbers(pose[:3, 3], (3,))
-    image = Image(tuple(map(float, quaternion)), tuple(map(float, translation)), number, f"{camera.id}.png")
+    image = Image(tuple(map(float, quaternion)), tuple(map(float, pose[:3, 3])), number, f"{camera.id}.png")
     return Lens(model, (camera.width, camera.height), parameters), image

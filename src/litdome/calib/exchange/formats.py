@@ -21,7 +21,7 @@ from litdome.calib.exchange import (
     toml_rigs,
     transforms,
 )
-from litdome.calib.exchange.found import FoundCamera, Sizes, read_bytes, read_xml, told
+from litdome.calib.exchange.found import FoundCamera, Sizes, known_size, read_bytes, read_xml, told
 from litdome.errors import CalibrationError
 from litdome.geometry import Rig
 
@@ -65,7 +65,8 @@ def read_calibration(path: Path, *, sizes: Sizes | None = None, need_poses: bool
 
     Args:
         path: A file, or a folder that holds a COLMAP model or intri.yml.
-        sizes: (width, height) by camera id for formats that do not state them (EasyMocap, HumanOLAT, Goliath).
+        sizes: (width, height) by camera id for formats that do not state them (EasyMocap, HumanOLAT, Goliath); cameras
+            that neither states are then left out.
         need_poses: False where only lenses are wanted: cameras without a pose are kept, at the origin.
 
     Raises:
@@ -85,7 +86,8 @@ def _read(path: Path, sizes: Sizes, need_poses: bool) -> Rig:
     if not posed:
         what = "no cameras" if not found else f"no poses in it, only the lenses of {', '.join(ids)}"
         raise CalibrationError(f"{path}: {what}", hint="litdome calibrate SESSION --boards DIR --intrinsics FILE")
-    return Rig(tuple(camera.completed(f"{path}: camera {camera.id}", sizes) for camera in posed))
+    sized = [camera for camera in posed if not sizes or known_size(camera, sizes) is not None]
+    return Rig(tuple(camera.completed(f"{path}: camera {camera.id}", sizes) for camera in sized or posed))
 
 
 def files_read(path: Path) -> list[Path]:

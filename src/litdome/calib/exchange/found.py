@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.errors import CalibrationError
-from litdome.geometry import Camera, LensModel, scaled_intrinsics
+from litdome.geometry import Camera, LensModel, Rig, scaled_intrinsics
 
 FloatArray = npt.NDArray[np.float64]
 Sizes = Mapping[str, tuple[int, int]]
@@ -57,7 +57,7 @@ class FoundCamera:
         Raises:
             CalibrationError: No size known, values that are not finite, a skew, or a pose that is not rigid.
         """
-        size = self.size or _size_of(self, where, sizes)
+        size = _need_size(self, where, sizes)
         if not all(0 < side <= MAX_SIDE_PX for side in size):
             raise CalibrationError(f"{where}: its pictures are {size[0]}x{size[1]} px")
         intrinsics = _in_pixels(self.intrinsics, size[0]) if self.relative else self.intrinsics
@@ -73,15 +73,21 @@ def _in_pixels(relative: FloatArray, width: int) -> FloatArray:
     return scaled_intrinsics(at_one, width, width)
 
 
-def _size_of(camera: FoundCamera, where: str, sizes: Sizes) -> tuple[int, int]:
-    known = {id.lower(): size for id, size in sizes.items()}
-    size = sizes.get(camera.id) or known.get(camera.id.lower())
+def known_size(camera: FoundCamera, sizes: Sizes) -> tuple[int, int] | None:
+    """The size of a camera's pictures as its file states it, or else as ``sizes`` do, whatever their case."""
+    if camera.size is not None:
+        return camera.size
+    return sizes.get(camera.id) or {id.lower(): size for id, size in sizes.items()}.get(camera.id.lower())
+
+
+def _need_size(camera: FoundCamera, where: str, sizes: Sizes) -> tuple[int, int]:
+    size = known_size(camera, sizes)
     if size is None:
         raise CalibrationError(
             f"{where}: the file does not say how large its pictures are",
             hint="litdome calibrate SESSION --import FILE takes the session's size",
         )
-    if camera.aspect is not None and abs(size[1] - camera.aspect * size[0]) > 1:
+    if camera.size is None and camera.aspect is not None and abs(size[1] - camera.aspect * size[0]) > 1:
         raise CalibrationError(
             f"{where}: its sensor is {camera.aspect:.4f} as high as wide, its pictures are {size[0]}x{size[1]} px"
         )
@@ -219,12 +225,12 @@ def id_of_file(file_path: str) -> str:
     return path.parent.name if numbered else path.stem
 
 
-def need_models(rig_models: Mapping[str, str], program: str, *allowed: LensModel) -> None:
-    """Refuse lens models that a format cannot hold; ``rig_models`` are models by camera.
+def need_models(rig: Rig, program: str, *allowed: LensModel) -> None:
+    """Refuse lens models that a format cannot hold.
 
     Raises:
         CalibrationError: Names the cameras.
     """
-    wrong = [f"{id} ({model})" for id, model in rig_models.items() if model not in allowed]
+    wrong = [f"{camera.id} ({camera.model})" for camera in rig.cameras if camera.model not in allowed]
     if wrong:
         raise CalibrationError(f"{program} holds no such lens: {', '.join(wrong)}; it takes {', '.join(allowed)}")

@@ -72,7 +72,7 @@ def write(rig: Rig) -> dict[str, bytes]:
     Raises:
         CalibrationError: Fisheye lenses.
     """
-    need_models({c.id: c.model for c in rig.cameras}, "Goliath", "pinhole5", "pinhole8")
+    need_models(rig, "Goliath", "pinhole5", "pinhole8")
     return {"": json.dumps({"KRT": [_entry(camera) for camera in rig.cameras]}, indent=1).encode()}
 
 

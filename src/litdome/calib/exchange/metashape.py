@@ -135,7 +135,7 @@ def write(rig: Rig) -> dict[str, bytes]:
     Raises:
         CalibrationError: pinhole8 lenses.
     """
-    need_models({c.id: c.model for c in rig.cameras}, "Metashape", "pinhole5", "fisheye4")
+    need_models(rig, "Metashape", "pinhole5", "fisheye4")
     count = str(len(rig.cameras))
     document = ElementTree.Element("document", version="2.0.0")
     chunk = ElementTree.SubElement(document, "chunk", label="litdome", enabled="true")

@@ -108,7 +108,7 @@ def write(rig: Rig) -> dict[str, bytes]:
     Raises:
         CalibrationError: Fisheye lenses: the files cannot say that a lens is one.
     """
-    need_models({c.id: c.model for c in rig.cameras}, "EasyMocap", "pinhole5", "pinhole8")
+    need_models(rig, "EasyMocap", "pinhole5", "pinhole8")
     names = "names:\n" + "".join(f'  - "{camera.id}"\n' for camera in rig.cameras)
     lenses, poses = ["%YAML:1.0\n---\n", names], ["%YAML:1.0\n---\n", names]
     for camera in rig.cameras:

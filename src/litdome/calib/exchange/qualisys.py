@@ -69,7 +69,7 @@ def write(rig: Rig) -> dict[str, bytes]:
     Raises:
         CalibrationError: Lenses other than pinhole5.
     """
-    need_models({c.id: c.model for c in rig.cameras}, "Qualisys", "pinhole5")
+    need_models(rig, "Qualisys", "pinhole5")
     root = ElementTree.Element("calibration", type="regular", source="litdome")
     cameras = ElementTree.SubElement(root, "cameras")
     for camera in rig.cameras:

@@ -104,7 +104,7 @@ def write_aniposelib(rig: Rig) -> dict[str, bytes]:
     Raises:
         CalibrationError: pinhole8 lenses.
     """
-    need_models({c.id: c.model for c in rig.cameras}, "aniposelib", "pinhole5", "fisheye4")
+    need_models(rig, "aniposelib", "pinhole5", "fisheye4")
     content: dict[str, object] = {}
     for number, camera in enumerate(rig.cameras):
         content[f"cam_{number}"] = {"name": camera.id, **_table(camera, camera.camera_from_world)}
@@ -117,7 +117,7 @@ def write_caliscope(rig: Rig) -> dict[str, bytes]:
     Raises:
         CalibrationError: pinhole8 lenses.
     """
-    need_models({c.id: c.model for c in rig.cameras}, "caliscope", "pinhole5", "fisheye4")
+    need_models(rig, "caliscope", "pinhole5", "fisheye4")
     named = [CALISCOPE_ID.fullmatch(camera.id) for camera in rig.cameras]
     cameras: dict[str, object] = {}
     for place, (camera, match) in enumerate(zip(rig.cameras, named, strict=True)):

@@ -69,7 +69,7 @@ def write(rig: Rig) -> dict[str, bytes]:
     Raises:
         CalibrationError: Lens models that nerfstudio cannot hold: pinhole8, or fisheye and pinhole mixed.
     """
-    need_models({c.id: c.model for c in rig.cameras}, "nerfstudio", "pinhole5", "fisheye4")
+    need_models(rig, "nerfstudio", "pinhole5", "fisheye4")
     models = {camera.model for camera in rig.cameras}
     if len(models) > 1:
         raise CalibrationError(f"lens models {', '.join(sorted(models))}: nerfstudio takes one for all cameras")
