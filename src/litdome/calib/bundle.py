@@ -152,13 +152,24 @@ def moved(estimate: Estimate, cameras: FloatArray, boards: FloatArray) -> Estima
 
 
 def normal_equations(problem: Problem, estimate: Estimate, soft_px: float | None) -> Normal:
-    """The blocks of J^T W J and J^T W r at ``estimate``."""
+    """The blocks of the normal equations at ``estimate``, robustness included to second order.
+
+    What a corner far off adds along its residual bends with the square of its weight (Source: Triggs et al. 2000,
+    Bundle adjustment - a modern synthesis, 4.3; here for soft L1, where it stays positive).
+    """
     corners = problem.corners
-    residual = residuals(problem, estimate)
-    weight = np.sqrt(_weights(residual, corners.used, soft_px))[..., None]
+    residual = np.where(corners.used[..., None], residuals(problem, estimate), 0)
+    weight = _weights(residual, corners.used, soft_px)[..., None]
+    along = residual / np.maximum(np.linalg.norm(residual, axis=-1, keepdims=True), np.finfo(float).tiny)
     count, rows = len(corners.camera), 2 * corners.used.shape[1]
-    column = (np.where(corners.used[..., None], residual, 0) * weight).reshape(count, rows, 1)
-    camera, board = ((j * weight[..., None]).reshape(count, rows, -1) for j in jacobians(problem, estimate))
+
+    def scaled(jacobian: FloatArray) -> FloatArray:
+        radial = (along[..., None] * jacobian).sum(axis=-2, keepdims=True)
+        bent = jacobian - ((1 - weight) * along)[..., None] * radial
+        return np.reshape(bent * np.sqrt(weight)[..., None], (count, rows, -1))
+
+    camera, board = (scaled(jacobian) for jacobian in jacobians(problem, estimate))
+    column = (residual / np.sqrt(np.where(weight > 0, weight, 1))).reshape(count, rows, 1)
     camera_t, board_t = camera.transpose(0, 2, 1), board.transpose(0, 2, 1)
     views = len(estimate.world_from_board)
     boards, board_gradient = np.zeros((views, POSE_LENGTH, POSE_LENGTH)), np.zeros((views, POSE_LENGTH))

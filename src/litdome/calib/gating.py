@@ -133,7 +133,8 @@ def lens_belief(cameras: Sequence[Camera], how_far: float = LENS_BELIEF) -> Floa
 def _belief(spreads: Sequence[FloatArray], how_far: float) -> FloatArray:
     belief = np.full((len(spreads), CAMERA_LENGTH), np.inf)
     for row, spread in zip(belief, spreads, strict=True):
-        row[POSE_LENGTH:] = how_far * np.sqrt(spread[0, 0] / np.diag(spread))
+        moved = np.diag(spread)
+        row[POSE_LENGTH:][moved > 0] = how_far * np.sqrt(spread[0, 0] / moved[moved > 0])
     return belief
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.calib.boards import BoardSpec, BoardView
-from litdome.calib.bundle import POSE_LENGTH, SOFT_PX, Corners, Estimate, Problem, residuals, solve
+from litdome.calib.bundle import POSE_LENGTH, SOFT_PX, Corners, Estimate, Problem, residuals, solve, with_used
 from litdome.calib.gating import WEAK_BELIEF, choose_terms, lens_belief, measure_precision, term_names, terms_named
 from litdome.calib.pose_graph import gather_corners, start_estimate
 from litdome.calib.projection import TERMS, with_lens
@@ -75,7 +75,7 @@ def calibrate_lens(
     Raises:
         CalibrationError: Too few views, or the RMS stays above the limit.
     """
-    camera = Camera(name, *size, _pinhole(size, 1.0), np.zeros(8), np.eye(4), model)
+    camera = Camera(name, *size, np.eye(3), np.zeros(8), np.eye(4), model)
     corners, numbers = gather_corners([camera], {name: views}, spec, at_least=1)
     _need_views(len(numbers), len(views), name)
     start = _start(camera, corners)
@@ -104,29 +104,32 @@ def _need_views(usable: int, given: int, name: str) -> None:
         )
 
 
-def _pinhole(size: tuple[int, int], focal: float) -> FloatArray:
-    """K with a focal length of so many longer sides, and the principal point in the middle."""
-    length = focal * max(size)
-    return np.array([[length, 0, (size[0] - 1) / 2], [0, length, (size[1] - 1) / 2], [0, 0, 1]])
+def _with_focal(camera: Camera, focal_px: float) -> Camera:
+    """``camera`` with another focal length, and the principal point in the middle."""
+    middle = (camera.width - 1) / 2, (camera.height - 1) / 2
+    return replace(camera, intrinsics=np.array([[focal_px, 0, middle[0]], [0, focal_px, middle[1]], [0, 0, 1.0]]))
 
 
 def _start(camera: Camera, corners: Corners) -> Estimate:
     """A focal length and board poses to start from: the best of several, each fitted without distortion."""
     thin = np.unique(np.linspace(0, len(corners.camera) - 1, START_VIEWS).astype(int))
-    some = corners.used & np.isin(np.arange(len(corners.camera)), thin)[:, None]
-    free = terms_named([camera], ("f",))
+    some = Corners(
+        corners.camera[thin],
+        np.arange(len(thin)),
+        corners.points[thin],
+        corners.pixels[thin],
+        corners.ids[thin],
+        corners.used[thin],
+    )
+    problem = Problem([camera.model], some, terms_named([camera], ("f",)))
+    longer = max(camera.width, camera.height)
     trials = []
     for focal in START_FOCALS:
-        trial = replace(camera, intrinsics=_pinhole((camera.width, camera.height), focal))
-        start = start_estimate([trial], corners)
-        problem = Problem([camera.model], replace(corners, used=some), free)
-        usable = some & np.isfinite(residuals(problem, start)).all(axis=-1)
-        problem = Problem([camera.model], replace(corners, used=usable), free)
-        found = solve(problem, start)
-        off = np.nan_to_num(np.linalg.norm(residuals(problem, found)[some], axis=-1), nan=np.inf)
-        trials.append((float(np.median(off)), found.lenses[0, 0] / max(camera.width, camera.height)))
-    focal = min(trials)[1]
-    return start_estimate([replace(camera, intrinsics=_pinhole((camera.width, camera.height), focal))], corners)
+        start = start_estimate([_with_focal(camera, focal * longer)], some)
+        found = solve(with_used(problem, some.used & np.isfinite(residuals(problem, start)).all(axis=-1)), start)
+        off = np.nan_to_num(np.linalg.norm(residuals(problem, found)[some.used], axis=-1), nan=np.inf)
+        trials.append((float(np.median(off)), float(found.lenses[0, 0])))
+    return start_estimate([_with_focal(camera, min(trials)[1])], corners)
 
 
 def _lens(camera: Camera, problem: Problem, estimate: Estimate, numbers: tuple[int, ...], weak: BoolArray) -> Lens:

@@ -18,6 +18,7 @@ VIEW_RATIO = 5.0  # a view so many times worse than the median one is left out .
 CORNER_RATIO = 5.0  # ... and a corner so many times farther off than the median one, of its view and of all, ...
 MIN_OFF_PX = 0.5  # ... if they are also worse than this
 MAX_ROUNDS = 5
+BOARD_HINT = "check [board]: columns and rows count squares; was the board flat and still?"
 
 
 def fit_robustly(
@@ -43,13 +44,13 @@ def fit_robustly(
 
 
 def _not_far_off(residual: FloatArray, seen: BoolArray) -> BoolArray:
-    """Of the corners ``seen``, those to use: of views not far worse than the median one, and not far off in a view."""
+    """Of the corners ``seen``, those to use: not far off in their view, nor of a view far worse than the median one."""
     error = np.where(seen, np.nan_to_num(np.linalg.norm(residual, axis=-1), nan=np.inf), np.nan)
     in_view = np.nanmedian(error, axis=1)
-    typical = float(np.median(in_view))
-    view_rms = np.sqrt(np.nanmean(error**2, axis=1))
-    kept = seen & (view_rms <= max(VIEW_RATIO * float(np.median(view_rms)), MIN_OFF_PX))[:, None]
-    kept &= error <= np.maximum(CORNER_RATIO * np.maximum(in_view, typical), MIN_OFF_PX)[:, None]
+    limit = np.maximum(CORNER_RATIO * np.maximum(in_view, np.median(in_view)), MIN_OFF_PX)
+    kept = seen & np.isfinite(error) & (error <= limit[:, None])
+    view_rms = np.sqrt(np.where(kept, error**2, 0).sum(axis=1) / np.maximum(kept.sum(axis=1), 1))
+    kept &= (view_rms <= max(VIEW_RATIO * float(np.median(view_rms)), MIN_OFF_PX))[:, None]
     return np.asarray(kept & (kept.sum(axis=1, keepdims=True) >= MIN_CORNERS), bool)
 
 
@@ -63,7 +64,10 @@ def _still_linked(lenses: Sequence[Camera], corners: Corners, used: BoolArray) -
     cameras_of = np.bincount(corners.view[live], minlength=int(corners.view.max()) + 1)
     linked = used & (cameras_of[corners.view] >= min(2, len(lenses)))[:, None]
     rows = linked.any(axis=1)
-    lost = np.flatnonzero(~connected(corners.camera[rows], corners.view[rows], len(lenses)))
+    reached = connected(corners.camera[rows], corners.view[rows], len(lenses))
+    lost = np.flatnonzero(~reached | ~np.isin(np.arange(len(lenses)), corners.camera[rows]))
+    if len(lost) and len(lenses) == 1:
+        raise CalibrationError(f"{lenses[0].id}: its board views contradict each other", hint=BOARD_HINT)
     if len(lost):
         raise CalibrationError(
             f"cameras {', '.join(lenses[int(n)].id for n in lost)}: their board views contradict the other cameras'",

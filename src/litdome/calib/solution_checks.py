@@ -45,24 +45,23 @@ def held_out_rms(problem: Problem, estimate: Estimate) -> float:
     """Error of corners in views that the cameras were not fitted to, px.
 
     Every fifth view in turn is held out: cameras and lenses are fitted to the others, then only the board's own pose
-    to the view. Corners of a camera that the others no longer reach are not judged. NaN with fewer than five views.
+    to the view. Corners of a camera that the others no longer reach are not judged; NaN where none are left.
     """
     corners = problem.corners
     views = np.unique(corners.view[corners.used.any(axis=1)])
-    if len(views) < FOLDS:
-        return float("nan")
     squares = []
-    for fold in range(FOLDS):
+    for fold in range(min(FOLDS, len(views))):
         held = np.isin(corners.view, views[fold::FOLDS])[:, None]
         rest = corners.used & ~held
         rows = rest.any(axis=1)
         reached = connected(corners.camera[rows], corners.view[rows], len(problem.free))
+        reached &= np.isin(np.arange(len(reached)), corners.camera[rows])
         fitted = solve(with_used(problem, rest), estimate)
         judged = with_used(problem, corners.used & held & reached[corners.camera][:, None])
         judged = replace(judged, free=np.zeros_like(problem.free), belief=None)
         residual = residuals(judged, solve(judged, fitted))
-        squares.append((residual[judged.corners.used] ** 2).sum(axis=-1))
-    return float(np.sqrt(np.concatenate(squares).mean()))
+        squares.extend((residual[judged.corners.used] ** 2).sum(axis=-1))
+    return float(np.sqrt(np.mean(squares))) if squares else float("nan")
 
 
 def pair_distance_mm(cameras: Sequence[Camera], corners: Corners, spec: BoardSpec) -> float:

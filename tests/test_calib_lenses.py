@@ -1,0 +1,85 @@
+"""Lenses of one camera: exact boards give every model back, bad views go, what is hardly seen stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from exact_boards import DISTORTION, SIZE, SPEC, exact_rig, lens_views
+
+from litdome.calib.lenses import calibrate_lens
+from litdome.errors import CalibrationError
+from litdome.geometry import LensModel
+
+MODELS: tuple[LensModel, ...] = ("pinhole5", "pinhole8", "fisheye4")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_exact_boards_give_the_lens_back(model: LensModel) -> None:
+    camera = exact_rig(1, (model,)).cameras[0]
+    found = calibrate_lens(lens_views(camera, 14, 0.9), SPEC, SIZE, model=model)
+    np.testing.assert_allclose(found.intrinsics, camera.intrinsics, rtol=1e-3, atol=1.5)  # px
+    assert found.rms_px < 0.02 and found.rejected == () and found.model == model
+    pixels = np.stack(np.meshgrid(np.linspace(100, 980, 8), np.linspace(100, 1340, 8)), axis=-1).reshape(-1, 2)
+    ours = replace(camera, intrinsics=found.intrinsics, distortion=found.distortion)
+    rays = [lens.ray_directions(pixels) for lens in (camera, ours)]
+    turned = np.linalg.lstsq(rays[1], rays[0], rcond=None)[0]  # a lens is known up to where it points
+    assert np.abs(rays[1] @ turned - rays[0]).max() * camera.intrinsics[0, 0] < 0.1  # px
+    straight = replace(camera, distortion=np.zeros(8))  # the negative control
+    assert np.abs(straight.ray_directions(pixels) - rays[0]).max() * camera.intrinsics[0, 0] > 1
+
+
+@pytest.mark.parametrize("focal", [600.0, 9000.0])
+def test_wide_and_long_lenses_are_found_without_a_guess(focal: float) -> None:
+    camera = exact_rig(1).cameras[0]
+    k = camera.intrinsics.copy()
+    k[[0, 1], [0, 1]] = focal
+    camera = replace(camera, intrinsics=k, distortion=np.zeros(8))
+    found = calibrate_lens(lens_views(camera, 12, 0.6, nearest_m=0.8 * focal / 1600), SPEC, SIZE)
+    assert found.intrinsics[0, 0] == pytest.approx(focal, rel=2e-3)
+
+
+def test_the_deviations_are_those_of_many_tries() -> None:
+    camera = exact_rig(1).cameras[0]
+    focal, said = [], []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        views = {
+            n: replace(view, pixels=view.pixels + rng.normal(0, 0.3, view.pixels.shape))
+            for n, view in lens_views(camera, 10, 0.8).items()
+        }
+        found = calibrate_lens(views, SPEC, SIZE)
+        focal.append((found.intrinsics[[0, 1], [0, 1]] - camera.intrinsics[[0, 1], [0, 1]]) / found.std[:2])
+        said.append(found.std)
+    # 6 tries, fx and fy go together: the root mean square is 1 +- 0.3; 0.45 to 1.65 is about 2 of those
+    assert 0.45 < np.sqrt(np.mean(np.square(focal))) < 1.65
+    assert np.isnan(said[0][8]) == bool(found.distortion[4] == 0)
+
+
+def test_a_bad_view_and_a_bad_corner_are_left_out() -> None:
+    camera = exact_rig(1).cameras[0]
+    views = lens_views(camera, 12, 0.8, noise_px=0.05)
+    rng = np.random.default_rng(5)
+    views[3] = replace(views[3], pixels=views[3].pixels + rng.normal(0, 6, views[3].pixels.shape))
+    views[5].pixels[7] += 25
+    found = calibrate_lens(views, SPEC, SIZE)
+    assert found.rejected == (3,) and sorted(found.view_rms_px) == [n for n in range(12) if n != 3]
+    assert found.rms_px < 0.1
+    assert found.intrinsics[0, 0] == pytest.approx(camera.intrinsics[0, 0], rel=2e-3)
+
+
+def test_k3_stays_zero_where_the_board_never_reached_the_edge() -> None:
+    camera = exact_rig(1).cameras[0]
+    assert DISTORTION["pinhole5"][4] == 0
+    found = calibrate_lens(lens_views(camera, 6, 0.1, noise_px=0.3), SPEC, SIZE)
+    assert "k3" in found.weak and found.distortion[4] == 0 and np.isnan(found.std[8])
+
+
+def test_too_few_views_and_the_wrong_board_are_refused() -> None:
+    camera = exact_rig(1).cameras[0]
+    views = lens_views(camera, 8, 0.6)
+    with pytest.raises(CalibrationError, match="c05: 2 usable board views of 2 < 3"):
+        calibrate_lens({n: views[n] for n in (0, 1)}, SPEC, SIZE, name="c05")
+    with pytest.raises(CalibrationError, match="c05: "):
+        calibrate_lens(views, replace(SPEC, columns=9), SIZE, name="c05")
