@@ -242,7 +242,9 @@ def _bake_lights(root: zarr.Group, plan: Plan, id: str) -> None:
             _array(root, f"hdri_views/{plan.name}/{id}/{name}")[i] = tone_map(view).astype(np.float16)
     background = f"cameras/{id}/background"
     if session.has(background):
-        picture = plan.framings[id].bake(session.read(background))
+        plate = session.read(background)
+        is_corrected = plan.corrected_colors and len(plan.keeps(id)) > 0
+        picture = plan.framings[id].bake(session.corrected(id, plate) if is_corrected else plate)
         _write_small(root, f"cameras/{plan.name}/{id}/background", picture, ("y", "x", "channel"))
 
 
@@ -265,15 +267,16 @@ def _bake_shard(store: ArrayStore, plan: Plan, id: str, start: int, stop: int) -
 def _sources(plan: Plan, id: str, pair: int) -> dict[str, npt.NDArray[np.uint8]]:
     session, pairs = plan.session, plan.session.pairs
     found = {
-        "flat": session.read_rgb(id, "flat", pair),
-        "relit": session.read_rgb(id, "relit", pair),
+        "flat": session.read_rgb(id, "flat", pair, corrected=plan.corrected_colors),
+        "relit": session.read_rgb(id, "relit", pair, corrected=plan.corrected_colors),
         "mask": session.read_mask(id, "relit", pair),
         "mask_flat": session.read_mask(id, "flat", pair),
     }
     wide = f"cameras/{id}/relit/mask_wide"
     found["mask_wide"] = session.read_at(wide, int(pairs.relit[pair])) if session.has(wide) else found["mask"]
     if plan.has_compensated:
-        found["flat_compensated"] = session.read_at(f"compensated/{id}", pair)
+        moved = session.read_at(f"compensated/{id}", pair)
+        found["flat_compensated"] = session.corrected(id, moved) if plan.corrected_colors else moved
     return found
 
 

@@ -50,6 +50,7 @@ class Plan:
     framings: Mapping[str, Framing]
     has_compensated: bool
     effective_light: bool = False
+    corrected_colors: bool = False
 
     def keeps(self, camera: str) -> frozenset[int]:
         """Pairs of one camera that are samples."""
@@ -100,7 +101,10 @@ def plan_session(index: int, name: str, session: Session, spec: DatasetSpec) -> 
     effective = spec.hdris == "effective"
     if effective and session.hdri_names:
         session.read_hdri(0, effective=True)  # refused now, not in the middle of baking
-    return Plan(name, session, chosen, tuple(samples), left_out, framings, compensated, effective)
+    corrected = spec.colors == "corrected"
+    for id in {session.cameras[sample.camera] for sample in samples} if corrected else ():
+        session.color_correction(id)  # likewise
+    return Plan(name, session, chosen, tuple(samples), left_out, framings, compensated, effective, corrected)
 
 
 def pair_splits(session: Session, spec: DatasetSpec) -> dict[bool, list[str]]:

@@ -76,13 +76,18 @@ class DatasetSpec(_Table):
     hdris: Literal["requested", "effective"] = Field(
         "requested", description="requested: the HDRIs themselves; effective: what the LEDs made of them"
     )
+    colors: Literal["recorded", "corrected"] = Field(
+        "recorded", description="recorded: each camera's own colours; corrected: brought to one reference by color"
+    )
     splits: Splits = Splits()
     decisions: tuple[DecisionCopy, ...] = ()
 
     @property
     def fingerprint(self) -> str:
         """sha256 of the spec; sessions count by name and fingerprint, not by path."""
-        as_before = {"hdris"} if self.hdris == "requested" else None  # specs of earlier versions keep their fingerprint
+        # specs of earlier versions, which had no such choice, keep their fingerprint
+        choices = (("hdris", "requested"), ("colors", "recorded"))
+        as_before = {name for name, before in choices if getattr(self, name) == before}
         plain: dict[str, Any] = self.model_dump(mode="json", exclude=as_before)
         for session in plain["sessions"]:
             del session["path"]

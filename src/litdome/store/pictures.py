@@ -142,7 +142,8 @@ def colour_corrected(codes: Array, correction: ColorCorrection, region: Region, 
     Returns:
         Same shape; display-referred values of the same dtype, clipped to their range, unless ``linear``.
     """
-    light = _linear_codes()[codes] if codes.dtype == np.uint8 else linear_from_srgb(as_dtype(codes, "float32"))
+    is_short = codes.dtype == np.uint8
+    light = cv2.LUT(codes, _linear_codes()) if is_short else linear_from_srgb(as_dtype(codes, "float32"))
     share = correction.falloff(region)
     matrix = correction.matrix
     if share is None:
@@ -150,11 +151,15 @@ def colour_corrected(codes: Array, correction: ColorCorrection, region: Region, 
     else:  # M (L - k) / share + b
         offset = correction.gain * correction.affine[:, 3]
         light = cv2.transform(light, np.column_stack([matrix[:, :3], matrix[:, 3] - offset]))
-        light = light / share[..., None] + offset.astype(np.float32)
+        light /= share[..., None]
+        light += offset.astype(np.float32)
     if linear:
         return np.asarray(light)
-    if codes.dtype == np.uint8:
-        return np.asarray(_display_codes()[np.clip(light * 65535 + 0.5, 0, 65535).astype(np.uint16)])
+    if is_short:
+        np.clip(light, 0, 1, out=light)
+        light *= 65535
+        light += 0.5
+        return np.asarray(cv2.LUT(light.astype(np.uint16), _display_codes()))
     return as_dtype(np.clip(srgb_from_linear(light), 0, 1), codes.dtype.name)
 
 

@@ -305,6 +305,15 @@ class Session(ArrayStore):
             )
         return found
 
+    def corrected(self, camera: str, picture: UInt8Array) -> UInt8Array:
+        """A whole picture of a camera, display-referred, shape (y, x, 3), with its colour calibration applied.
+
+        Raises:
+            CalibrationError: As `color_correction`.
+        """
+        whole = (0, 0, picture.shape[1], picture.shape[0])
+        return pictures.colour_corrected(picture, self.color_correction(camera), whole, linear=False)
+
     @cached_property
     def _corrections(self) -> tuple[ColorCorrection, ...]:
         affine, black_level, vignetting = (
