@@ -416,6 +416,26 @@ def test_without_board_takes_the_error_says_what_to_type(session: Session, tmp_p
     assert "--import FILE" in str(caught.value.hint)
 
 
+def test_a_mistyped_session_without_a_source_is_no_new_rig(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in ([], ["--check"], ["--align"]):
+        capsys.readouterr()
+        assert run(["-q", "calibrate", str(tmp_path / "take1.zarr"), *options]) == 5
+        assert "take1.zarr: no session here" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_that_exclude_each_other_are_refused(session: Session, tmp_path: Path) -> None:
+    for options in (
+        ["--check", "--align"],
+        ["--import", "a.json", "--boards", "boards"],
+        ["--align", "--import", "a.json"],
+        ["--check", "--set", "calibrate.max_rms_px=3"],
+    ):
+        assert run(["-q", "calibrate", session.url, *options]) == 2
+    assert run(["-q", "calibrate", session.url, "--align"]) == 2  # not calibrated yet: nothing to place anew
+    assert run(["-q", "calibrate", session.url, "--set", "calibrate.models.c00=wide"]) == 3
+
+
 def test_a_calibration_of_an_earlier_version_is_stale_and_no_error(session: Session, rig_url: str) -> None:
     run_stage(session, Calibrate(), CalibrateConfig(source="import", import_file=rig_url))
     record = session.record("calibrate")

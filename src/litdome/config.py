@@ -124,5 +124,8 @@ def describe_config(name: str, model: type[BaseModel]) -> str:
     for key, field in model.model_fields.items():
         lines.append(f"# {field.description}")
         default = model.model_construct().model_dump(mode="json")[key] if not field.is_required() else None
+        if default == {}:  # in one line: a table of its own would swallow the keys after it
+            lines.append(f"{key} = {{}}")
+            continue
         lines.append(f"# {key} = (no default)" if default is None else tomli_w.dumps({key: default}).strip())
     return "\n".join(lines) + "\n"

@@ -21,7 +21,7 @@ class CalibrateConfig(StageConfig):
     import_file: str | None = Field(None, description="another program's file, or a session that is calibrated")
     boards_dir: str | None = Field(None, description="folder with the board takes; default the recording's boards/")
     board: str | None = Field(
-        None, description="the board, charuco:9x7:100:75:DICT_4X4_100; default as described there"
+        None, description="the board, charuco:9x7:100:75:DICT_4X4_100; default as footage or recording say"
     )
     intrinsics_file: str | None = Field(None, description="take the lenses from this file, the poses from the boards")
     model: LensModel = Field("pinhole5", description="lens model: pinhole5, pinhole8 or fisheye4")

@@ -98,7 +98,8 @@ def _calibrate(url: str, tables: dict[str, Any]) -> StageRecord:
             if should_stop():
                 raise Stopped("stopped; nothing was changed", hint=click.get_current_context().find_root().obj["typed"])
 
-        if not session_exists(url):
+        named = tables.get("calibrate", {})
+        if not session_exists(url) and (named.get("boards_dir") or named.get("import_file")):
             return calibrate_new_rig(url, tables, progress=progress)
         stage = Calibrate(progress)
         return run_stage(open_session(url, writable=True), stage, config_for(stage, tables))
