@@ -146,8 +146,8 @@ def test_docs_name_no_command_that_is_not_there() -> None:
 
 
 def test_stage_names_are_the_same_everywhere() -> None:
-    from litdome.pipeline import ORDER, config_models, processing_stages
+    from litdome.pipeline import ORDER, config_models, processing_stages, side_stages
 
-    assert list(config_models()) == list(ORDER)
+    assert list(config_models()) == [*ORDER, *side_stages()]
     assert list(processing_stages()) == list(ORDER[1:])
-    assert set(ORDER) <= set(cli.commands)
+    assert {*ORDER, *side_stages()} <= set(cli.commands)
