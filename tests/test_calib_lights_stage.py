@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from litdome.calib.drive_files import drive_table, write_drives
 from litdome.calib.led_drive import drive_hdri, measure_light, probe_normals
 from litdome.calib.lights import LedSet, led_set, leds_as_json
 from litdome.calib.lights_stage import Lights, LightsConfig
+from litdome.datasets.build import build_dataset
 from litdome.datasets.spec import DatasetSpec
 from litdome.errors import CalibrationError, InputError, StoreError, UsageError
 from litdome.geometry import look_at
@@ -138,6 +141,23 @@ def test_hdri_projects_what_was_asked_for(session: Session, leds_file: str) -> N
     assert np.abs(session.read("hdri_views/c00/log").astype(float) - requested).max() > 0.1
     run_stage(session, Lights(), LightsConfig(leds_file=leds_file, axes="y-up"))
     assert stage_status(session, Hdri()).state == "stale"
+
+
+def test_a_dataset_is_baked_with_the_light_that_was_asked_for(leds_file: str, tmp_path: Path) -> None:
+    url = str(tmp_path / "walk.zarr")
+    shutil.copytree(Path(__file__).with_name("stores") / "walk-1.0" / "take.zarr", url)
+    walk, size = Session.open(url, writable=True), {"height": 32, "width": 48}
+    effective = DatasetSpec.model_validate({"size": size, "hdris": "effective"})
+    with pytest.raises(StoreError, match="what the LEDs gave is not known"):
+        build_dataset([walk], tmp_path / "early", effective)
+    assert not list(tmp_path.glob("early*"))
+    run_stage(walk, Lights(), LightsConfig(leds_file=leds_file))
+    for name, spec in (("asked", DatasetSpec.model_validate({"size": size})), ("given", effective)):
+        build_dataset([walk], tmp_path / name, spec)
+    asked, given = (zarr.open_group(str(tmp_path / name), mode="r") for name in ("asked", "given"))
+    names = [name for name, node in asked.members(max_depth=None) if isinstance(node, zarr.Array)]
+    other = [name for name in names if not np.array_equal(asked[name][:], given[name][:])]
+    assert other and all(name.startswith("hdri_views/walk/") for name in other)
 
 
 def test_settings_of_earlier_versions_keep_their_fingerprints() -> None:
