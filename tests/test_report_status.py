@@ -178,6 +178,16 @@ def test_a_stale_imported_calibration_is_to_be_imported_again(session: Session) 
     assert found.next_command == f"litdome calibrate {session.url} --import rig.qca.txt"
 
 
+def test_a_stale_calibration_from_other_boards_is_to_be_made_from_them_again(session: Session) -> None:
+    finish_stages(session, "calibrate")
+    record = session.record("calibrate")
+    assert record is not None
+    config = {**record.config, "boards_dir": "/day 2/boards", "intrinsics_file": "lenses.toml", "import_file": "old.json"}
+    session.write_record(replace(record, config=config))
+    found = session_status(session)
+    assert found.next_command == f"litdome calibrate {session.url} --boards '/day 2/boards' --intrinsics lenses.toml"
+
+
 def test_an_unfinished_stage_is_partial_and_counts_its_units(session: Session) -> None:
     finish_stages(session, "calibrate")
     record = session.record("calibrate")

@@ -21,7 +21,10 @@ from litdome.store.session import Session
 
 BoolArray = npt.NDArray[np.bool_]
 LIGHT_FAULTS = {"mixed_light": "mixed", "duplicates": "repeated"}  # what ingest calls them, in the words of a table
-CALIBRATION_SOURCES = {"boards_dir": "--boards", "intrinsics_file": "--intrinsics", "import_file": "--import"}
+CALIBRATION_SOURCES = {
+    "boards": {"boards_dir": "--boards", "intrinsics_file": "--intrinsics"},
+    "import": {"import_file": "--import"},
+}
 SCORES = ("shift_px", "shift_p95_px", "reliability", "sharpness", "clipped", "flicker")
 
 
