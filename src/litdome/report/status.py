@@ -162,9 +162,8 @@ def _stage_lines(session: Session) -> tuple[StageLine, ...]:
 def _command(session: Session, stage: str) -> str:
     record = session.record(stage)
     config = dict(record.config) if record is not None and stage == "calibrate" else {}
-    sources = [
-        word for key, option in CALIBRATION_SOURCES.items() if (file := config.get(key)) for word in (option, file)
-    ]
+    options = CALIBRATION_SOURCES.get(config.get("source", ""), {})
+    sources = [word for key, option in options.items() if (file := config.get(key)) for word in (option, file)]
     return shlex.join(["litdome", stage, session.url, *sources])
 
 
