@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from litdome.geometry import Camera
+from litdome.progress import silent
 from litdome.synth.boards import (
     BoardDesign,
     board_for,
@@ -18,7 +20,9 @@ from litdome.synth.boards import (
     film_board,
     floor_pose,
     intrinsic_poses,
+    write_board_takes,
 )
+from litdome.synth.recording import plan_take
 from litdome.synth.rig import make_rig, wall_picture
 from litdome.synth.shading import flat_lights
 
@@ -118,3 +122,17 @@ def test_the_joint_take_connects_all_cameras() -> None:
         shared += np.outer(seen, seen)
     assert min(shared[k, k + 1] for k in range(3)) >= 2
     assert shared[0, 3] == 0  # one-sided: opposite cameras never share it
+
+
+def test_board_takes_lie_where_a_recording_has_them(tmp_path: Path) -> None:
+    design = board_for(640)
+    film = plan_take(tmp_path, cameras=2, pairs=1, width=360, height=640, hdris=1, lights=16).film
+    write_board_takes(tmp_path, film, design, 1, silent)
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    videos = {f"boards/{take}/{id}.mp4" for take in ("intrinsic", "extrinsic") for id in ("c00", "c01")}
+    assert written == videos | {"boards/floor/c00.png", "truth/boards.npz"}  # c01 sees the floor too flat
+    truth = np.load(tmp_path / "truth/boards.npz")
+    assert truth["world_from_board"].shape == (24, 4, 4)
+    ids, pixels = find(cv2.imread(str(tmp_path / "boards/floor/c00.png")), design)
+    expected = corner_pixels(film.rig["c00"], design, truth["floor_world_from_board"])[ids]
+    assert len(ids) >= 8 and np.median(np.linalg.norm(pixels - expected, axis=1)) < 0.3
