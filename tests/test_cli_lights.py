@@ -48,6 +48,14 @@ def test_drives_are_told_and_written(capsys: pytest.CaptureFixture[str]) -> None
     np.testing.assert_allclose(sky.sum(axis=0), turned.sum(axis=0), rtol=0.02)
 
 
+def test_a_dome_that_covers_no_normal_has_no_error_there(capsys: pytest.CaptureFixture[str]) -> None:
+    wall = led_set(ring_dome(12, lowest_deg=60.0), centre_m=np.zeros(3))
+    Path("wall.json").write_text(json.dumps(leds_as_json(wall)))
+    assert run(["lights", "drive", "sun.exr", "--leds", "wall.json"]) == 0
+    numbers = capsys.readouterr().out.splitlines()[1].split()
+    assert numbers[1:3] == ["-", "-"] and float(numbers[3]) > 10
+
+
 def test_four_channels_are_mixed(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = "lights drive sun.exr --leds lights.json --mix chart.csv -o drive.cbor --gain each"
     assert run(arguments.split()) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from litdome.calib.drive_files import Gain
+    from litdome.calib.led_drive import DriveSolution, MapLight
     from litdome.calib.lights import LedSet
+    from litdome.lighting import HdriConvention
 
 axes_option = click.option(
     "--axes", type=click.Choice(["y-up", "y-down", "z-up"]), help="Of the LED file, where it does not say them itself."
@@ -75,11 +79,8 @@ def drive(
     import numpy as np
 
     from litdome.calib.drive_files import check_drive_path, drive_table, write_drives
-    from litdome.calib.led_drive import drive_hdri, judge_drive, measure_light
     from litdome.calib.lights import read_leds
     from litdome.calib.mixing import read_mix_chart
-    from litdome.lighting import HdriEntry
-    from litdome.media.hdr import read_hdr
 
     if output is not None:
         check_drive_path(output)
@@ -87,29 +88,21 @@ def drive(
     centre_mm = None if centre is None else np.array(_numbers("--centre", centre, 3))
     leds = read_leds(leds_file, axes=axes, centre_mm=centre_mm).without(_indices(dark))
     mix = None if mix_file is None else read_mix_chart(mix_file)
-    found, lit = {}, {}
-    for path in hdris:
-        light = measure_light(read_hdr(path), convention, str(path))
-        for turn in rotations or (0.0,):
-            name = HdriEntry(path.stem, turn).entry
-            if name in found:
-                raise UsageError(f"{name}: given twice", hint="HDRIs need different names")
-            found[name], lit[name] = drive_hdri(light, leds, rotation_deg=turn), (light, turn)
-    intensities = {name: solution.intensity for name, solution in found.items()}
+    solved = _solved(hdris, rotations or (0.0,), leds, convention)
+    intensities = {name: one.solution.intensity for name, one in solved.items()}
     table, mixtures = drive_table(intensities, leds, mix=mix, gain=chosen, fps=fps)
-    rows = []
-    for n, (name, solution) in enumerate(found.items(), start=1):
-        light, turn = lit[name]
-        errors, cells = judge_drive(light, leds, table.intensity(n), rotation_deg=turn), solution.start_errors
-        shares = [errors.p95, errors.worst, errors.uncovered, errors.local_p95, errors.specular]
-        shares += [cells.p95, cells.worst, cells.specular, float(table.clipped[n])]
-        if mix is not None:
-            size = solution.intensity.sum(axis=1)
-            beyond = size[mixtures[name].out_of_gamut].sum() / size.sum()
-            shares += [float(beyond), float((mixtures[name].residual * size).sum() / size.sum())]
-        rows.append([name, *(f"{100 * share:.2f}" for share in shares), f"{table.gains[n]:.4g}"])
     header = ["hdri", "p95 %", "worst %", "below %", "local p95 %", "lobe %", "cells p95 %", "cells worst %"]
     header += ["cells lobe %", "clipped %", *(["out of gamut %", "chart off %"] if mix else []), "gain"]
+    rows = []
+    for n, (name, one) in enumerate(solved.items(), start=1):
+        shares = [*one.shares(leds, table.intensity(n)), float(table.clipped[n])]
+        if mix is not None:
+            share_of_light = one.solution.intensity.sum(axis=1) / one.solution.intensity.sum()
+            shares += [
+                float(share_of_light @ mixtures[name].out_of_gamut),
+                float(share_of_light @ mixtures[name].residual),
+            ]
+        rows.append([name, *map(_percent, shares), f"{table.gains[n]:.4g}"])
     print_table(header, rows)
     click.echo(_leds_in_words(leds))
     if output is not None:
@@ -260,6 +253,43 @@ def effective(
     click.echo(f"{found['source']}, {found['leds']} LEDs")
 
 
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    """An HDRI at one turn, and its drive."""
+
+    light: MapLight
+    rotation_deg: float
+    solution: DriveSolution
+
+    def shares(self, leds: LedSet, intensity: npt.NDArray[np.float64]) -> list[float]:
+        """Errors of the light that is given in the end, and of the cells alone."""
+        from litdome.calib.led_drive import judge_drive
+
+        errors = judge_drive(self.light, leds, intensity, rotation_deg=self.rotation_deg)
+        cells = self.solution.start_errors
+        told = [errors.p95, errors.worst, errors.uncovered, errors.local_p95, errors.specular]
+        return [*told, cells.p95, cells.worst, cells.specular]
+
+
+def _solved(
+    hdris: Sequence[Path], rotations: Sequence[float], leds: LedSet, convention: HdriConvention
+) -> dict[str, _Solved]:
+    """Drives by the name of their HDRI entry."""
+    from litdome.calib.led_drive import drive_hdri, measure_light
+    from litdome.lighting import HdriEntry
+    from litdome.media.hdr import read_hdr
+
+    found: dict[str, _Solved] = {}
+    for path in hdris:
+        light = measure_light(read_hdr(path), convention, str(path))
+        for turn in rotations:
+            name = HdriEntry(path.stem, turn).entry
+            if name in found:
+                raise UsageError(f"{name}: given twice", hint="HDRIs need different names")
+            found[name] = _Solved(light, turn, drive_hdri(light, leds, rotation_deg=turn))
+    return found
+
+
 def _ball_view(picture: npt.NDArray[Any], outline: Any, look: str, focal: float | None) -> Any:
     import numpy as np
 
@@ -283,6 +313,10 @@ def _unseen(seen: npt.NDArray[np.bool_]) -> float:
 
     area = latlong_solid_angles(*seen.shape)
     return float((area * ~seen).sum() / (area.sum() * seen.shape[1]))
+
+
+def _percent(share: float) -> str:
+    return "-" if share != share else f"{100 * share:.2f}"  # NaN: the LEDs cover no normal
 
 
 def _leds_in_words(leds: LedSet) -> str:
