@@ -12,14 +12,17 @@ import os
 import resource
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 from scipy.optimize import least_squares
 from scipy.sparse import csr_matrix
 
-from litdome.calib.boards import BoardSpec, BoardView
-from litdome.calib.bundle import SOFT_PX, Estimate, Problem, residuals, solve
+from litdome.calib.boards import BoardSpec, BoardView, detect_take
+from litdome.calib.bundle import SOFT_PX, Estimate, Problem, jacobians, moved, residuals, solve
+from litdome.calib.exchange import read_calibration
+from litdome.calib.footage import read_footage
 from litdome.calib.pose_graph import gather_corners, start_estimate
 from litdome.calib.poses import RigSolution, solve_rig
 from litdome.geometry import Camera, Rig, invert_rigid, look_at
@@ -110,6 +113,35 @@ def run(cameras: int, boards: int, refine: str, seed: int) -> None:
     )
 
 
+def solve_footage(folder: Path) -> None:
+    """Solve real footage with the lenses that came with it, and print the error of every corner of every shared view,
+    those that were left out of the fit included."""
+    footage = read_footage(folder)
+    views, began = {}, time.perf_counter()
+    for id, camera in footage.cameras.items():
+        assert camera.extrinsic is not None and footage.board is not None
+        take = detect_take(camera.extrinsic, footage.board, max_pictures=10_000, variant=footage.variant)
+        number = (lambda n: n) if camera.view_of is None else camera.view_of.__getitem__
+        views[id] = {int(number(n)): view for n, view in take.views.items()}
+    shipped = read_calibration(folder / "camera_array.toml")
+    print(f"{folder.name}: boards found in {time.perf_counter() - began:.1f} s")
+    for refine in ("none", "f,k1,k2", "auto"):
+        began = time.perf_counter()
+        found = solve_rig([shipped[id] for id in footage.cameras], views, footage.board, refine=refine)
+        took = time.perf_counter() - began
+        table = found.corners
+        squares = (table.residual_px**2).sum(axis=1)
+        used = table.state == 0
+        best = np.sort(squares)[: int(np.ceil(0.975 * len(squares)))]
+        every, trimmed, counted = (np.sqrt(values.mean()) for values in (squares, best, squares[used]))
+        print(
+            f"  {refine}: {took:.1f} s, {len(squares)} corners of {len(set(table.view.tolist()))} views; every corner "
+            f"{every:.3f} px, without the worst 2.5 % {trimmed:.3f} px; used {np.mean(used):.1%}: {counted:.3f} px; "
+            f"held out {found.held_out_rms_px:.3f} px, pair distance {found.pair_distance_mm:.2f} mm; "
+            f"{len(found.dropped)} views left out; freed {dict(found.freed)}"
+        )
+
+
 def compare_solvers(cameras: int, boards: int) -> None:
     """Time from the same start to the same minimum: our Schur solver, and scipy's with the same Jacobian, sparse."""
     rng = np.random.default_rng(0)
@@ -139,8 +171,6 @@ def soft_cost(problem: Problem, estimate: Estimate) -> float:
 
 def scipy_solve(problem: Problem, start: Estimate) -> Estimate:
     """The same minimum by scipy.optimize.least_squares; residuals are scaled to make its squares our soft L1."""
-    from litdome.calib.bundle import jacobians, moved
-
     corners = problem.corners
     cameras, views = len(problem.free), len(start.world_from_board)
     columns = np.flatnonzero(np.concatenate([problem.free.ravel(), np.ones(6 * views, bool)]))
@@ -185,9 +215,13 @@ def main() -> None:
     parser.add_argument("--refine", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--solvers", action="store_true")
+    parser.add_argument("--footage", type=Path)
     options = parser.parse_args()
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"{os.cpu_count()} cores, load {load}, numpy {np.__version__}, OpenCV {cv2.__version__}")
+    if options.footage:
+        solve_footage(options.footage)
+        return
     sizes = [(options.cameras, options.boards)] if options.cameras else [(4, 21), (12, 60)]
     for cameras, boards in sizes:
         if options.solvers:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.calib.boards import BoardSpec, BoardView
-from litdome.calib.bundle import POSE_LENGTH, SOFT_PX, Corners, Estimate, Problem, residuals, solve, with_used
+from litdome.calib.bundle import POSE_LENGTH, SOFT_PX, Corners, Estimate, Problem, residuals
 from litdome.calib.gating import WEAK_BELIEF, choose_terms, lens_belief, measure_precision, term_names, terms_named
 from litdome.calib.pose_graph import gather_corners, start_estimate
 from litdome.calib.projection import TERMS, with_lens
@@ -21,7 +21,7 @@ from litdome.geometry import Camera, LensModel
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 MIN_VIEWS = 3
-START_FOCALS = (0.35, 0.6, 1.0, 1.7, 3.0, 5.0, 9.0)  # of the picture's longer side
+START_FOCALS = np.geomspace(0.3, 10, 16)  # of the picture's longer side
 START_VIEWS = 12  # that say which of them is nearest
 ALWAYS = ("f", "aspect", "cx", "cy", "k1", "k2", "p1", "p2")  # k3 and above only where they are known
 
@@ -111,7 +111,7 @@ def _with_focal(camera: Camera, focal_px: float) -> Camera:
 
 
 def _start(camera: Camera, corners: Corners) -> Estimate:
-    """A focal length and board poses to start from: the best of several, each fitted without distortion."""
+    """A focal length, the likeliest of several without distortion, and the board poses that go with it."""
     thin = np.unique(np.linspace(0, len(corners.camera) - 1, START_VIEWS).astype(int))
     some = Corners(
         corners.camera[thin],
@@ -121,14 +121,12 @@ def _start(camera: Camera, corners: Corners) -> Estimate:
         corners.ids[thin],
         corners.used[thin],
     )
-    problem = Problem([camera.model], some, terms_named([camera], ("f",)))
-    longer = max(camera.width, camera.height)
+    problem = Problem([camera.model], some, terms_named([camera], ()))
     trials = []
-    for focal in START_FOCALS:
-        start = start_estimate([_with_focal(camera, focal * longer)], some)
-        found = solve(with_used(problem, some.used & np.isfinite(residuals(problem, start)).all(axis=-1)), start)
-        off = np.nan_to_num(np.linalg.norm(residuals(problem, found)[some.used], axis=-1), nan=np.inf)
-        trials.append((float(np.median(off)), float(found.lenses[0, 0])))
+    for focal_px in START_FOCALS * max(camera.width, camera.height):
+        residual = residuals(problem, start_estimate([_with_focal(camera, focal_px)], some))
+        off = np.nan_to_num(np.linalg.norm(residual[some.used], axis=-1), nan=np.inf)
+        trials.append((float(np.median(off)), float(focal_px)))
     return start_estimate([_with_focal(camera, min(trials)[1])], corners)
 
 
