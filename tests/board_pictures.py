@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +13,11 @@ from litdome.calib.boards import BoardSpec
 UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
 TEXELS = 60  # per square
-FINER = 3  # times the picture's size, drawn and averaged
+FINER = 2  # times the picture's size, drawn and averaged
 DARK, LIGHT, AROUND = 25.0, 210.0, 110.0
 
 
+@lru_cache(maxsize=8)
 def board_print(spec: BoardSpec, *, legacy: bool = False) -> UInt8Array:
     """The board as printed, with a white rim of half a square."""
     if spec.kind == "charuco":

@@ -33,7 +33,7 @@ CHARUCO = BoardSpec("charuco", 7, 6, 0.05, 0.0375, "DICT_4X4_100")
 CHESSBOARD = BoardSpec("chessboard", 8, 5, 0.05)
 
 
-def write_take(folder: Path, spec: BoardSpec, *, count: int = 3, legacy: bool = False, change: str = "") -> np.ndarray:
+def write_take(folder: Path, spec: BoardSpec, *, count: int = 2, legacy: bool = False, change: str = "") -> np.ndarray:
     """Pictures 0, 1, ... of a board, filmed as ``change`` says; where its corners are, shape (picture, corner, 2)."""
     folder.mkdir()
     rng, truth = np.random.default_rng(3), []
@@ -60,7 +60,7 @@ def test_any_print_of_a_charuco_is_recognised_and_said(tmp_path: Path, change: s
     take = detect_take(tmp_path / "take", CHARUCO)
     assert take.variant == (", ".join(["legacy pattern"] * legacy + [change] * bool(change)) or "as printed")
     assert take.spec == CHARUCO and take.said == "" and take.size == (640, 480)
-    assert len(take.views) == 3 and all(len(view) == 30 for view in take.views.values())
+    assert len(take.views) == 2 and all(len(view) == 30 for view in take.views.values())
     assert errors_px(take, truth).max() < 0.15  # px; a corner taken for its neighbour is 45 px off
 
 
@@ -207,7 +207,7 @@ def test_a_board_in_motion_is_less_sharp(tmp_path: Path) -> None:
     assert sharpness[0] > 1.3 * sharpness[1] > 1.3**2 * sharpness[2]
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(8, 5), (5, 8), (7, 4)])
+@pytest.mark.parametrize(("columns", "rows"), [(5, 6), (6, 5)])
 def test_a_chessboard_starts_at_the_same_end_however_it_is_turned(columns: int, rows: int) -> None:
     spec = BoardSpec("chessboard", columns, rows, 0.05)
     picture, truth = photograph(spec, np.random.default_rng(0), size=(640, 640), square_px=50)

@@ -126,11 +126,11 @@ def test_the_joint_take_connects_all_cameras() -> None:
 
 def test_board_takes_lie_where_a_recording_has_them(tmp_path: Path) -> None:
     design = board_for(640)
-    film = plan_take(tmp_path, cameras=2, pairs=1, width=360, height=640, hdris=1, lights=16).film
+    film = plan_take(tmp_path, cameras=1, pairs=1, width=360, height=640, hdris=1, lights=16).film
     write_board_takes(tmp_path, film, design, 1, silent)
     written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    videos = {f"boards/{take}/{id}.mp4" for take in ("intrinsic", "extrinsic") for id in ("c00", "c01")}
-    assert written == videos | {"boards/floor/c00.png", "truth/boards.npz"}  # c01 sees the floor too flat
+    videos = {f"boards/{take}/c00.mp4" for take in ("intrinsic", "extrinsic")}
+    assert written == videos | {"boards/floor/c00.png", "truth/boards.npz"}
     truth = np.load(tmp_path / "truth/boards.npz")
     assert truth["world_from_board"].shape == (24, 4, 4)
     ids, pixels = find(cv2.imread(str(tmp_path / "boards/floor/c00.png")), design)
