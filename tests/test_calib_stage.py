@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from conftest import DATA, need
 
 from litdome.calib.exchange import write_calibration
 from litdome.calib.settings import CalibrateConfig
@@ -20,15 +21,16 @@ from litdome.capture.check import IngestConfig
 from litdome.capture.ingest import Ingest
 from litdome.capture.recording import read_recording, session_attrs
 from litdome.cli import run
+from litdome.cli.console import Stopped
 from litdome.compute import Threads
 from litdome.errors import CalibrationError
 from litdome.geometry import Camera, Rig, invert_rigid, look_at
 from litdome.media.encode import VideoWriter
-from litdome.pipeline import run_stage, stage_status
+from litdome.pipeline import calibrate_new_rig, run_stage, stage_status
 from litdome.store.session import Session
 
 COLUMNS, ROWS, SQUARE_M, TEXELS = 7, 5, 0.12, 48
-SIZE = (480, 640)
+SIZE = (360, 480)
 BOARD = """[board]
 kind = "charuco"
 columns = 7
@@ -43,7 +45,7 @@ def truth() -> Rig:
     cameras = []
     for n, degrees in enumerate((-40, 0, 40)):
         angle = np.radians(degrees)
-        k = np.array([[800.0 + 10 * n, 0, 238 + n], [0, 800.0 + 10 * n, 321 - n], [0, 0, 1]])
+        k = np.array([[600.0 + 10 * n, 0, 178 + n], [0, 600.0 + 10 * n, 241 - n], [0, 0, 1]])
         pose = look_at([3 * np.sin(angle), 1.0 + 0.2 * n, 3 * np.cos(angle)], [0, 0.92, 0])
         cameras.append(Camera(f"c{n:02d}", *SIZE, k, np.zeros(8), pose))
     return Rig(tuple(cameras))
@@ -247,7 +249,7 @@ def test_an_import_is_fitted_to_the_session(session: Session, tmp_path: Path) ->
     assert "rms_px" not in record.summary and session.read("calibration/corner_px").shape == (0, 2)
     other = Rig(tuple(replace(camera, width=500) for camera in truth().cameras))
     write_calibration(tmp_path / "other.json", other, "nerfstudio")
-    with pytest.raises(CalibrationError, match="500x640"):
+    with pytest.raises(CalibrationError, match="500x480"):
         run_stage(session, Calibrate(), CalibrateConfig(source="import", import_file=str(tmp_path / "other.json")))
 
 
@@ -304,9 +306,9 @@ def test_a_board_on_the_floor_is_the_world(rig_url: str, take: Path, tmp_path: P
     lying = np.eye(4)  # face up: its +y points to world +z, its z into the floor
     lying[:3, :3] = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
     lying[:3, 3] = [0.3 - COLUMNS * SQUARE_M / 2, 0, -0.2 - ROWS * SQUARE_M / 2]
-    for camera in truth().cameras[:2]:
+    for camera in truth().cameras[1:]:
         save(folder / f"boards/floor/{camera.id}.png", photograph(camera, lying, board_picture()))
-    save(folder / "boards/floor/c02.png", np.full((SIZE[1], SIZE[0]), 110, np.uint8))  # does not see it
+    save(folder / "boards/floor/c00.png", np.full((SIZE[1], SIZE[0]), 110, np.uint8))  # does not see it
     assert run(["-q", "calibrate", str(tmp_path / "rig.zarr"), "--boards", str(folder / "boards")]) == 0
     for ours, true in zip(Session.open(str(tmp_path / "rig.zarr")).rig.cameras, truth().cameras, strict=True):
         np.testing.assert_allclose(ours.centre, true.centre - [0.3, 0, -0.2], atol=0.04)  # at 3 m
@@ -324,7 +326,7 @@ def no_board(boards: Path) -> None:
 
 def mixed_sizes(boards: Path) -> None:
     for picture in (boards / "intrinsic/c02").iterdir():
-        save(picture, cv2.resize(cv2.imread(str(picture), cv2.IMREAD_GRAYSCALE), (360, 480)))
+        save(picture, cv2.resize(cv2.imread(str(picture), cv2.IMREAD_GRAYSCALE), (240, 320)))
 
 
 def never_together(boards: Path) -> None:
@@ -357,7 +359,7 @@ def other_board(boards: Path) -> None:
     ("spoil", "message"),
     [
         (no_board, r"extrinsic/c01: no charuco"),
-        (mixed_sizes, r"camera c02: intrinsic take 360x480 px, extrinsic take 480x640 px"),
+        (mixed_sizes, r"camera c02: intrinsic take 240x320 px, extrinsic take 360x480 px"),
         (never_together, r"c02"),
         (copied, r"cameras c00 and c02: the same corners"),
         (no_footage, r"no camera c02 in it \(it holds c00, c01, left\)"),
@@ -414,6 +416,37 @@ def test_without_board_takes_the_error_says_what_to_type(session: Session, tmp_p
     with pytest.raises(CalibrationError, match="no such folder of board takes") as caught:
         run_stage(session, Calibrate(), CalibrateConfig(boards_dir=str(tmp_path / "nowhere")))
     assert "--import FILE" in str(caught.value.hint)
+
+
+def test_a_calibration_that_is_stopped_changes_nothing(
+    rig_url: str, take: Path, session: Session, tmp_path: Path
+) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        if done:
+            raise Stopped("stopped; nothing was changed")
+
+    run_stage(session, Calibrate(), CalibrateConfig(source="import", import_file=rig_url))
+    before = {path: path.read_bytes() for path in Path(session.url).rglob("*") if path.is_file()}
+    boards = str(take / "boards")
+    with pytest.raises(Stopped):
+        run_stage(session, Calibrate(stop), CalibrateConfig(boards_dir=boards))
+    assert {path: path.read_bytes() for path in Path(session.url).rglob("*") if path.is_file()} == before
+    left = set(tmp_path.iterdir())
+    with pytest.raises(Stopped):
+        calibrate_new_rig(str(tmp_path / "new.zarr"), {"calibrate": {"boards_dir": boards}}, progress=stop)
+    assert set(tmp_path.iterdir()) == left
+
+
+def test_a_real_caliscope_session_through_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, url = need(DATA / "charuco" / "charuco_calibration"), str(tmp_path / "rig.zarr")
+    lenses, fewer = ["--intrinsics", str(folder / "camera_array.toml")], ["--set", "calibrate.max_pictures=40"]
+    assert run(["-q", "calibrate", url, "--boards", str(folder), *lenses, *fewer]) == 0
+    table, numbers = capsys.readouterr().out.split("boards, ")
+    assert [line.split()[0] for line in table.splitlines()] == ["camera", "cam_0", "cam_1", "cam_2", "cam_3"]
+    assert numbers.startswith("lenses from camera_array.toml, held-out ")
+    record = Session.open(url).record("calibrate")
+    assert record is not None and record.summary["trimmed_rms_px"] <= 1.267  # rigid board, shipped lenses: README there
+    assert Session.open(url).array("calibration/corner_px").attrs["variant"] == ["inverted"] * 4
 
 
 def test_a_mistyped_session_without_a_source_is_no_new_rig(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,12 +91,13 @@ def _calibrate(url: str, tables: dict[str, Any]) -> StageRecord:
     from litdome.calib.stage import Calibrate
     from litdome.pipeline import calibrate_new_rig, config_for, run_stage, session_exists
 
+    typed = click.get_current_context().find_root().obj["typed"]
     with progress_bars() as bars, interruptible() as should_stop:
 
         def progress(what: str, done: int, total: int) -> None:
             bars(what, done, total)
             if should_stop():
-                raise Stopped("stopped; nothing was changed", hint=click.get_current_context().find_root().obj["typed"])
+                raise Stopped("stopped; nothing was changed", hint=typed)
 
         named = tables.get("calibrate", {})
         if not session_exists(url) and (named.get("boards_dir") or named.get("import_file")):
