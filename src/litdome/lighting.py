@@ -6,6 +6,7 @@ World +y up. ``physical``: the centre of a lat-long map is the direction world -
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -181,6 +182,26 @@ def rotate_hdri(hdr: FloatArray, rotation_deg: float, convention: HdriConvention
     height, width = hdr.shape[:2]
     directions = latlong_directions(height, width, convention) @ rotation_about_y(-rotation_deg).T
     return sample_latlong(hdr, directions, convention)
+
+
+def content_groups(maps: Iterable[tuple[str, FloatArray]]) -> list[str]:
+    """Content group of each map, the name of its first: maps that differ by rotation about +y, gain or name only share
+    one.
+
+    A rotation about +y keeps the mean of every row; rows relative to their mean are compared within 1 %.
+
+    Args:
+        maps: Name and radiance, shape (v, u, 3), one after the other.
+    """
+    groups: list[str] = []
+    profiles: list[npt.NDArray[np.floating[Any]]] = []
+    for name, hdr in maps:
+        rows = hdr.mean(axis=1, dtype=np.float64)
+        profile = rows / max(rows.mean(), 1e-12)
+        same = [j for j, p in enumerate(profiles) if p.shape == profile.shape and np.allclose(p, profile, rtol=0.01)]
+        groups.append(groups[same[0]] if same else name)
+        profiles.append(profile)
+    return groups
 
 
 def tone_map_ldr(radiance: FloatArray) -> FloatArray:

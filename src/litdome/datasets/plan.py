@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from litdome.datasets.framing import Framing, frame_camera
-from litdome.datasets.spec import DatasetSpec, DecisionCopy, SessionRef
+from litdome.datasets.spec import DatasetSpec, DecisionCopy, SessionRef, Splits
 from litdome.datasets.splits import (
     LEFT_OUT,
     held_out_names,
@@ -22,6 +21,7 @@ from litdome.datasets.splits import (
     unseen_lights,
 )
 from litdome.errors import UsageError
+from litdome.lighting import content_groups
 from litdome.store.decisions import effective_keep, read_decisions
 from litdome.store.provenance import digest
 from litdome.store.session import Session
@@ -110,7 +110,7 @@ def plan_session(index: int, name: str, session: Session, spec: DatasetSpec) -> 
 def pair_splits(session: Session, spec: DatasetSpec) -> dict[bool, list[str]]:
     """Held-out factors of each pair, for training cameras (False, with guard gaps) and held-out cameras (True)."""
     pairs, groups = session.pairs, light_groups(session)
-    held = hold_out(spec.splits, light_groups=groups, pair_count=len(pairs))
+    held = hold_out(_by_group(spec.splits, session, groups), light_groups=groups, pair_count=len(pairs))
     last = np.where(pairs.next_flat_frame >= 0, pairs.next_flat_frame, pairs.relit_frame)
     reach = pair_reach(pairs.flat_frame, last, window_pairs(session))
     guarded = split_pairs(pairs.hdri, *reach, held)
@@ -150,16 +150,15 @@ def window_pairs(session: Session) -> int:
 
 
 def light_groups(session: Session) -> list[str]:
-    """Content group of each HDRI entry: maps that differ by rotation about +y, gain or name only share one.
+    """Content group of each HDRI entry (`litdome.lighting.content_groups`)."""
+    return content_groups((name, session.read_hdri(n)) for n, name in enumerate(session.hdri_names))
 
-    A rotation about +y keeps the mean of every row; rows relative to their mean are compared within 1 %.
-    """
-    groups: list[str] = []
-    profiles: list[npt.NDArray[np.floating[Any]]] = []
-    for i, entry in enumerate(session.hdri_names):
-        rows = session.read_hdri(i).mean(axis=1, dtype=np.float64)
-        profile = rows / max(rows.mean(), 1e-12)
-        same = [j for j, p in enumerate(profiles) if p.shape == profile.shape and np.allclose(p, profile, rtol=0.01)]
-        groups.append(groups[same[0]] if same else entry)
-        profiles.append(profile)
-    return groups
+
+def _by_group(splits: Splits, session: Session, groups: Sequence[str]) -> Splits:
+    """Held-out lights that are given by file or entry name as the content groups that they belong to."""
+    if not isinstance(splits.lights, tuple):
+        return splits
+    entries = session.schedule.entries
+    group_of = {entry.name: group for entry, group in zip(entries, groups, strict=True)}
+    group_of |= {entry.entry: group for entry, group in zip(entries, groups, strict=True)}
+    return splits.model_copy(update={"lights": tuple(group_of.get(name, name) for name in splits.lights)})
