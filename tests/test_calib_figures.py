@@ -36,6 +36,12 @@ def corners_of(name: str) -> tuple[tuple[Camera, ...], dict[str, dict[int, Board
     return tuple(shipped[id] for id in footage.cameras), views, footage.board
 
 
+@lru_cache
+def solved(name: str, refine: str) -> RigSolution:
+    """A session with its shipped lenses."""
+    return solve_rig(*corners_of(name), refine=refine)
+
+
 def trimmed_px(found: RigSolution) -> float:
     """Root mean square of every corner, those left out of the fit included, but for the worst 2.5 %."""
     squares = np.sort((found.corners.residual_px**2).sum(axis=1))
@@ -56,31 +62,26 @@ def baselines(rig: Rig) -> np.ndarray:
     ],
 )
 def test_real_webcams_reach_the_published_rigid_board_error(name: str, refine: str, published_px: float) -> None:
-    lenses, views, board = corners_of(name)
-    found = solve_rig(lenses, views, board, refine=refine)
+    found = solved(name, refine)
     assert trimmed_px(found) <= published_px
     assert len(found.dropped) <= 10  # of 80 and 200 views in a camera
 
 
 @pytest.mark.parametrize("name", SESSIONS)
 def test_what_the_webcams_cannot_know_is_refused(name: str) -> None:
-    lenses, views, board = corners_of(name)
-    kept, found = (solve_rig(lenses, views, board, refine=refine) for refine in ("none", "auto"))
+    kept, found = solved(name, "none"), solved(name, "auto")
     assert all("f" in names and "cx" in names for names in found.weak.values())
     assert np.abs(baselines(found.rig) / baselines(kept.rig) - 1).max() < 0.01
-    for camera, shipped in zip(found.rig.cameras, lenses, strict=True):
+    for camera, shipped in zip(found.rig.cameras, corners_of(name)[0], strict=True):
         assert camera.intrinsics[0, 0] / camera.intrinsics[1, 1] == pytest.approx(
             shipped.intrinsics[0, 0] / shipped.intrinsics[1, 1], rel=0.01
         )
-    free = solve_rig(lenses, views, board, refine="f,aspect,cx,cy,k1,k2,p1,p2,k3")  # the negative control
+    free = solved(name, "f,aspect,cx,cy,k1,k2")  # the negative control
     assert free.all_rms_px < found.all_rms_px and np.abs(baselines(free.rig) / baselines(kept.rig) - 1).max() > 0.02
 
 
 def test_two_sessions_agree_on_the_same_cameras_within_what_they_say() -> None:
-    found = []
-    for name in SESSIONS:
-        lenses, views, board = corners_of(name)
-        found.append(solve_rig(lenses, views, board, refine="f,k1,k2"))
+    found = [solved(name, "f,k1,k2") for name in SESSIONS]
     focal = np.array([[camera.intrinsics[0, 0] for camera in one.rig.cameras] for one in found])
     std = np.array([one.intrinsics_std[:, 0] for one in found])
     off = np.abs(focal[0] - focal[1]) / np.linalg.norm(std, axis=0)

@@ -164,9 +164,10 @@ def normal_equations(problem: Problem, estimate: Estimate, soft_px: float | None
     count, rows = len(corners.camera), 2 * corners.used.shape[1]
 
     def scaled(jacobian: FloatArray) -> FloatArray:
-        radial = (along[..., None] * jacobian).sum(axis=-2, keepdims=True)
-        bent = jacobian - ((1 - weight) * along)[..., None] * radial
-        return np.reshape(bent * np.sqrt(weight)[..., None], (count, rows, -1))
+        radial = along[..., :1] * jacobian[..., 0, :] + along[..., 1:] * jacobian[..., 1, :]
+        jacobian -= ((1 - weight) * along)[..., None] * radial[..., None, :]
+        jacobian *= np.sqrt(weight)[..., None]
+        return jacobian.reshape(count, rows, -1)
 
     camera, board = (scaled(jacobian) for jacobian in jacobians(problem, estimate))
     column = (residual / np.sqrt(np.where(weight > 0, weight, 1))).reshape(count, rows, 1)

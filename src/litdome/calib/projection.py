@@ -45,7 +45,10 @@ def changed_lens(values: FloatArray, terms: FloatArray) -> FloatArray:
 
 def project(models: Sequence[LensModel], lenses: FloatArray, points: FloatArray) -> FloatArray:
     """Pixels, shape (n, m, 2), of m points in front of each of n cameras, shape (n, m, 3); NaN behind a camera."""
-    bent = _by_family(models, lenses, points)[0]
+    flat, fisheye = _flat(points), _fisheye(models)
+    bent = np.empty_like(flat)
+    bent[~fisheye] = _bend_pinhole(flat[~fisheye], lenses[~fisheye, None, 4:])
+    bent[fisheye] = _bend_fisheye(flat[fisheye], lenses[fisheye, None, 4:])
     return bent * lenses[:, None, :2] + lenses[:, None, 2:4]
 
 
@@ -62,10 +65,13 @@ def project_with_derivatives(
     Returns:
         Pixels (n, m, 2), by point (n, m, 2, 3), by lens term (n, m, 2, 12).
     """
-    bent, by_flat, by_distortion = _by_family(models, lenses, points)
+    pixels = project(models, lenses, points)
     focal = lenses[:, None, :2]
-    depth = points[..., 2]
-    flat = points[..., :2] / depth[..., None]
+    bent = (pixels - lenses[:, None, 2:4]) / focal
+    flat, depth, fisheye = _flat(points), points[..., 2], _fisheye(models)
+    by_flat, by_distortion = np.empty((*points.shape[:2], 2, 2)), np.empty((*points.shape[:2], 2, 8))
+    for which, slopes in ((fisheye, _fisheye_slopes), (~fisheye, _pinhole_slopes)):
+        by_flat[which], by_distortion[which] = slopes(flat[which], lenses[which, None, 4:])
     by_point = np.empty((*points.shape[:2], 2, 3))
     by_point[..., :2] = by_flat * (focal / depth[..., None])[..., None]
     by_point[..., 2] = -(by_flat @ flat[..., None])[..., 0] * focal / depth[..., None]
@@ -74,69 +80,88 @@ def project_with_derivatives(
     by_term[..., 1, 1] = bent[..., 1] * focal[..., 1]
     by_term[..., 0, 2] = by_term[..., 1, 3] = 1
     by_term[..., 4:] = by_distortion * focal[..., None]
-    return bent * focal + lenses[:, None, 2:4], by_point, by_term
+    return pixels, by_point, by_term
 
 
-def _by_family(
-    models: Sequence[LensModel], lenses: FloatArray, points: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Distorted positions on the plane at distance 1, by undistorted position (2, 2), by distortion (2, 8)."""
+def _flat(points: FloatArray) -> FloatArray:
+    """Where points lie on the plane at distance 1, shape (..., 2); NaN behind the camera."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        flat = np.where(points[..., 2:] > 0, points[..., :2] / points[..., 2:], np.nan)
-    fisheye = np.array([model == "fisheye4" for model in models])
-    if not fisheye.any():
-        return _bend_pinhole(flat, lenses[:, None, 4:])
-    if fisheye.all():
-        return _bend_fisheye(flat, lenses[:, None, 4:])
-    shape = points.shape[:2]
-    bent = (np.empty((*shape, 2)), np.empty((*shape, 2, 2)), np.empty((*shape, 2, 8)))
-    for which, bend in ((fisheye, _bend_fisheye), (~fisheye, _bend_pinhole)):
-        for whole, part in zip(bent, bend(flat[which], lenses[which][:, None, 4:]), strict=True):
-            whole[which] = part
-    return bent
+        return np.where(points[..., 2:] > 0, points[..., :2] / points[..., 2:], np.nan)
 
 
-def _bend_pinhole(flat: FloatArray, d: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _fisheye(models: Sequence[LensModel]) -> npt.NDArray[np.bool_]:
+    return np.array([model == "fisheye4" for model in models], bool)
+
+
+def _bend_pinhole(flat: FloatArray, d: FloatArray) -> FloatArray:
     """OpenCV's radial (rational) and tangential model; Source: OpenCV documentation, calib3d."""
+    x, y = flat[..., 0], flat[..., 1]
+    p1, p2 = d[..., 2], d[..., 3]
+    r2 = x * x + y * y
+    bent = flat * _radial(r2, d)[0][..., None]
+    bent[..., 0] += 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+    bent[..., 1] += 2 * p2 * x * y + p1 * (r2 + 2 * y * y)
+    return np.asarray(bent)
+
+
+def _radial(r2: FloatArray, d: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The radial factor, and what it is divided by."""
+    k1, k2, _, _, k3, k4, k5, k6 = np.moveaxis(d, -1, 0)
+    below = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
+    return (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / below, below
+
+
+def _pinhole_slopes(flat: FloatArray, d: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """How `_bend_pinhole` changes with the position, shape (..., 2, 2), and with the distortion, (..., 2, 8)."""
     x, y = flat[..., 0], flat[..., 1]
     k1, k2, p1, p2, k3, k4, k5, k6 = np.moveaxis(d, -1, 0)
     r2 = x * x + y * y
-    below = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
-    radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / below
+    radial, below = _radial(r2, d)
     slope = (k1 + r2 * (2 * k2 + r2 * 3 * k3) - radial * (k4 + r2 * (2 * k5 + r2 * 3 * k6))) / below
-    bent = flat * radial[..., None]
-    bent[..., 0] += 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
-    bent[..., 1] += 2 * p2 * x * y + p1 * (r2 + 2 * y * y)
     by_flat = np.empty((*x.shape, 2, 2))
     by_flat[..., 0, 0] = radial + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x
     by_flat[..., 1, 1] = radial + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x
     by_flat[..., 0, 1] = by_flat[..., 1, 0] = 2 * x * y * slope + 2 * p1 * x + 2 * p2 * y
-    powers = np.stack([r2, r2**2, r2**3], axis=-1) / below[..., None]
     by_distortion = np.empty((*x.shape, 2, 8))
-    by_distortion[..., [0, 1, 4]] = flat[..., None] * powers[..., None, :]
-    by_distortion[..., 5:] = flat[..., None] * (-radial[..., None] * powers)[..., None, :]
+    power = flat * (r2 / below)[..., None]
+    for above, under in ((0, 5), (1, 6), (4, 7)):
+        by_distortion[..., above] = power
+        by_distortion[..., under] = -radial[..., None] * power
+        power = power * r2[..., None]
     by_distortion[..., 0, 2] = by_distortion[..., 1, 3] = 2 * x * y
     by_distortion[..., 1, 2] = r2 + 2 * y * y
     by_distortion[..., 0, 3] = r2 + 2 * x * x
-    return bent, by_flat, by_distortion
+    return by_flat, by_distortion
 
 
-def _bend_fisheye(flat: FloatArray, d: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _bend_fisheye(flat: FloatArray, d: FloatArray) -> FloatArray:
     """OpenCV's fisheye model (a polynomial of the angle); Source: OpenCV documentation, calib3d fisheye."""
+    return np.asarray(flat * _angular(flat, d)[2][..., None])
+
+
+def _angular(flat: FloatArray, d: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Radius (1 on the axis, where nothing depends on it), angle, and the factor of the position."""
     radius = np.linalg.norm(flat, axis=-1)
     near = radius < SMALL_RADIUS
     safe = np.where(near, 1.0, radius)
     angle = np.arctan(safe)
+    squared = angle**2
+    turned = angle * (1 + squared * (d[..., 0] + squared * (d[..., 1] + squared * (d[..., 2] + squared * d[..., 3]))))
+    return safe, angle, np.where(near, 1.0, turned / safe)
+
+
+def _fisheye_slopes(flat: FloatArray, d: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """How `_bend_fisheye` changes with the position, shape (..., 2, 2), and with the distortion, (..., 2, 8)."""
+    near = np.linalg.norm(flat, axis=-1) < SMALL_RADIUS
+    safe, angle, scale = _angular(flat, d)
     k = np.moveaxis(d, -1, 0)
     squared = angle**2
-    turned = angle * (1 + squared * (k[0] + squared * (k[1] + squared * (k[2] + squared * k[3]))))
     slope = 1 + squared * (3 * k[0] + squared * (5 * k[1] + squared * (7 * k[2] + squared * 9 * k[3])))
-    scale = np.where(near, 1.0, turned / safe)
     by_radius = np.where(near, 2 * (k[0] - 1 / 3), (slope / (1 + safe**2) - scale) / safe**2)
     by_flat = flat[..., :, None] * flat[..., None, :] * by_radius[..., None, None]
     by_flat[..., 0, 0] += scale
     by_flat[..., 1, 1] += scale
-    by_distortion = np.zeros((*radius.shape, 2, 8))
-    powers = (angle / safe)[..., None] * angle[..., None] ** np.array([2, 4, 6, 8])
-    by_distortion[..., :4] = flat[..., None] * np.where(near[..., None], 0.0, powers)[..., None, :]
-    return flat * scale[..., None], by_flat, by_distortion
+    by_distortion = np.zeros((*safe.shape, 2, 8))
+    powers = np.where(near, 0.0, angle / safe)[..., None] * angle[..., None] ** np.array([2, 4, 6, 8])
+    by_distortion[..., :4] = flat[..., None] * powers[..., None, :]
+    return by_flat, by_distortion
