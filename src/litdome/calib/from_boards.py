@@ -168,6 +168,7 @@ def _calibration(
         "views": used,
         "views_left_out": [[id, int(view)] for id, view in solution.dropped],
     }
+    summary = {name: value for name, value in summary.items() if not (isinstance(value, float) and np.isnan(value))}
     return Calibration(
         rig=solution.rig,
         source="boards",
