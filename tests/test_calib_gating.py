@@ -71,7 +71,7 @@ def test_a_take_that_sees_everything_may_change_a_lot_and_one_that_sees_little_n
         precision = measure_precision(problem, truth, None)
         freed.append(term_names(rig.cameras, choose_terms(rig.cameras, truth, precision, candidates)))
     assert all("f" in names for names in freed[0].values())
-    for camera in rig.cameras:  # of a rational lens, k1 and k4 do nearly the same
+    for camera in rig.cameras:  # of a rational lens, k1 and k4 do nearly the same; these boards cannot tell them apart
         assert ("k1" in freed[0][camera.id]) == (camera.model != "pinhole8")
     assert freed[1] == {id: () for id in rig.ids}
 

@@ -30,6 +30,16 @@ def test_exact_boards_give_the_lens_back(model: LensModel) -> None:
     assert np.abs(straight.ray_directions(pixels) - rays[0]).max() * camera.intrinsics[0, 0] > 1
 
 
+def test_a_rational_lens_is_fitted_in_full_though_its_terms_do_nearly_the_same() -> None:
+    camera = exact_rig(1, ("pinhole8",)).cameras[0]
+    k = camera.intrinsics.copy()
+    k[[0, 1], [0, 1]] = 700
+    views = lens_views(replace(camera, intrinsics=k), 15, 0.8, noise_px=0.1, nearest_m=0.35)
+    found = calibrate_lens(views, SPEC, SIZE, model="pinhole8")
+    assert found.weak == () and np.isfinite(found.std).all()
+    assert found.rms_px == pytest.approx(0.1 * np.sqrt(2), rel=0.1)  # 0.20 px without k3 and above
+
+
 @pytest.mark.parametrize("focal", [600.0, 9000.0])
 def test_wide_and_long_lenses_are_found_without_a_guess(focal: float) -> None:
     camera = exact_rig(1).cameras[0]

@@ -27,6 +27,7 @@ BoolArray = npt.NDArray[np.bool_]
 LENS_BELIEF = 0.005  # a lens that comes in is believed as far as a focal length wrong by so much would move pixels
 FREEING_ORDER = (("f",), ("k1",), ("cx", "cy"), ("k2",), ("aspect",), ("p1", "p2"), ("k3",), ("k4",), ("k5",), ("k6",))
 WEAK_BELIEF = 0.05  # holds terms that are hardly seen while all are free
+EVERY_TERM = tuple(name for names in FREEING_ORDER for name in names)
 GRID = (16, 9)
 
 
@@ -86,16 +87,16 @@ def choose_terms(
 ) -> BoolArray:
     """The parameters that may move, shape (camera, 18): poses as in ``candidates``, and the lens terms that are known.
 
-    Terms are freed one kind after the other (focal length first), up to the first too weakly seen: a camera's freed
-    terms together must leave its pixels better known than `LENS_BELIEF`, where poses are unknown and each term that
-    stays is only believed that far.
+    A camera's freed terms together must leave its pixels better known than `LENS_BELIEF`, where poses are unknown and
+    each term that stays is only believed that far. Where that cannot be had with all of them, terms are freed one kind
+    after the other (focal length first), up to the first too weakly seen.
     """
     spreads = [_spread(with_lens(camera, lens)) for camera, lens in zip(cameras, estimate.lenses, strict=True)]
     belief = _belief(spreads, LENS_BELIEF)
     free = candidates.copy()
     free[:, POSE_LENGTH:] = False
     weak = np.zeros(len(cameras), bool)
-    for names in FREEING_ORDER:
+    for names in (EVERY_TERM, *FREEING_ORDER):
         asked = candidates & terms_named(cameras, names) & ~weak[:, None]
         added = asked.copy()
         while added.any():
@@ -106,7 +107,7 @@ def choose_terms(
                 break
             added[worst] = False
         free |= added
-        weak |= asked.any(axis=1) & ~added.any(axis=1)
+        weak |= asked.any(axis=1) & ~added.any(axis=1) & (names is not EVERY_TERM)
     return free
 
 
