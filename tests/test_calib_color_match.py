@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
+import importlib.util
 
 import numpy as np
 import pytest
 
-from litdome.calib.color_match import MIN_PATCHES, delta_e_2000, fit_affine, white_balance
+from litdome.calib.color_match import MIN_PATCHES, colour_science, delta_e_2000, fit_affine, white_balance
 from litdome.color import COLORCHECKER_24
 from litdome.errors import CalibrationError
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # that it cannot plot
-    import colour
-
+colour = colour_science()
 ALL = np.ones(24, bool)
 MATRIX = np.array([[1.2, -0.1, 0.05], [0.08, 0.9, -0.04], [-0.02, 0.15, 1.4]])
 OFFSET = np.array([-0.004, 0.003, -0.008])
@@ -32,6 +29,11 @@ def test_reference_is_the_published_chart() -> None:
     np.testing.assert_allclose(lab[0], [37.54, 14.37, 14.92], atol=0.005)  # X-Rite's table, dark skin
     linear = colour.XYZ_to_sRGB(xyz, chart.illuminant, "Bradford", apply_cctf_encoding=False)
     np.testing.assert_allclose(COLORCHECKER_24, linear, atol=6e-5)  # four digits are stored
+
+
+def test_colour_science_leaves_no_mock_for_others_to_trip_over() -> None:
+    assert colour_science() is colour
+    importlib.util.find_spec("matplotlib")  # raises on a module without a spec
 
 
 def test_affine_of_a_known_camera_is_recovered() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import dataclass
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import numpy.typing as npt
@@ -133,13 +136,29 @@ def delta_e_2000(a: FloatArray, b: FloatArray) -> FloatArray:
     Raises:
         MissingPackageError: colour-science is not installed.
     """
+    colour = colour_science()
+    srgb = colour.models.RGB_COLOURSPACE_sRGB
+    to_xyz, white = np.asarray(srgb.matrix_RGB_to_XYZ), srgb.whitepoint
+    first, second = (colour.XYZ_to_Lab(linear @ to_xyz.T, white) for linear in (a, b))
+    return np.asarray(colour.difference.delta_E_CIE2000(first, second), np.float64)
+
+
+def colour_science() -> Any:
+    """The module ``colour``, imported so that it changes nothing for others.
+
+    Where matplotlib is not installed it leaves mocks of it among the modules, on which transformers fails.
+
+    Raises:
+        MissingPackageError: colour-science is not installed.
+    """
+    held = set(sys.modules)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it cannot plot
-            from colour.difference import delta_E_CIE2000
-            from colour.models import RGB_COLOURSPACE_sRGB, XYZ_to_Lab
+            import colour
     except ImportError as error:
         raise MissingPackageError("CIEDE2000 needs colour-science", hint="pip install litdome[interchange]") from error
-    to_xyz, white = np.asarray(RGB_COLOURSPACE_sRGB.matrix_RGB_to_XYZ), RGB_COLOURSPACE_sRGB.whitepoint
-    first, second = (XYZ_to_Lab(linear @ to_xyz.T, white) for linear in (a, b))
-    return np.asarray(delta_E_CIE2000(first, second), np.float64)
+    for name in set(sys.modules) - held:
+        if isinstance(sys.modules[name], Mock):
+            del sys.modules[name]
+    return colour
