@@ -17,8 +17,8 @@ import time
 import cv2
 import numpy as np
 
-from litdome.calib.board_detect import find_board
 from litdome.calib.boards import BoardSpec
+from litdome.calib.boards.detect import find_board
 from litdome.geometry import Camera
 from litdome.synth.boards import BoardDesign, film_board
 

@@ -20,11 +20,11 @@ from scipy.optimize import least_squares
 from scipy.sparse import csr_matrix
 
 from litdome.calib.boards import BoardSpec, BoardView, detect_take
-from litdome.calib.bundle import SOFT_PX, Estimate, Problem, jacobians, moved, residuals, solve
+from litdome.calib.boards.footage import read_footage
 from litdome.calib.exchange import read_calibration
-from litdome.calib.footage import read_footage
-from litdome.calib.pose_graph import gather_corners, start_estimate
-from litdome.calib.poses import RigSolution, solve_rig
+from litdome.calib.solve.bundle import SOFT_PX, Estimate, Problem, jacobians, moved, residuals, solve
+from litdome.calib.solve.pose_graph import gather_corners, start_estimate
+from litdome.calib.solve.poses import RigSolution, solve_rig
 from litdome.geometry import Camera, Rig, invert_rigid, look_at
 
 SPEC = BoardSpec("charuco", 12, 9, 0.06, 0.045, "DICT_4X4_100")

@@ -21,9 +21,9 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.spatial import cKDTree
 
-from litdome.calib.effective_map import effective_map
-from litdome.calib.led_drive import DriveErrors, MapLight, drive_hdri, judge_drive, measure_light, probe_normals
-from litdome.calib.lights import LedSet, led_set
+from litdome.calib.leds.drive import DriveErrors, MapLight, drive_hdri, judge_drive, measure_light, probe_normals
+from litdome.calib.leds.effective_map import effective_map
+from litdome.calib.leds.led_set import LedSet, led_set
 from litdome.media.hdr import HDR_SUFFIXES, read_hdr
 from litdome.synth.led_dome import ring_dome
 

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from board_pictures import photograph
 
-from litdome.calib.board_detect import dictionary_of
-from litdome.calib.board_pictures import BoardPictures
 from litdome.calib.boards import (
     BoardSpec,
     BoardTake,
@@ -26,6 +24,8 @@ from litdome.calib.boards import (
     detect_take,
     parse_board,
 )
+from litdome.calib.boards.detect import dictionary_of
+from litdome.calib.boards.pictures import BoardPictures
 from litdome.errors import CalibrationError
 from litdome.media.encode import VideoWriter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from exact_boards import SPEC, board_poses, exact_rig, film
 
-from litdome.calib.bundle import (
+from litdome.calib.solve.bundle import (
     Estimate,
     Problem,
     camera_information,
@@ -16,8 +16,8 @@ from litdome.calib.bundle import (
     solve,
     with_used,
 )
-from litdome.calib.pose_graph import gather_corners
-from litdome.calib.projection import lens_values
+from litdome.calib.solve.pose_graph import gather_corners
+from litdome.calib.solve.projection import lens_values
 
 MODELS = ("pinhole5", "fisheye4", "pinhole8")
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from conftest import DATA, need
 
-from litdome.calib.charts import find_chart, read_patches
+from litdome.calib.color.charts import find_chart, read_patches
 from litdome.color import COLORCHECKER_24, linear_from_srgb
 from litdome.errors import CalibrationError
 from litdome.media.folders import read_picture

@@ -7,7 +7,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from litdome.calib.color_match import MIN_PATCHES, colour_science, delta_e_2000, fit_affine, white_balance
+from litdome.calib.color.match import MIN_PATCHES, colour_science, delta_e_2000, fit_affine, white_balance
 from litdome.color import COLORCHECKER_24
 from litdome.errors import CalibrationError
 

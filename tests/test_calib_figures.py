@@ -11,10 +11,10 @@ import pytest
 from conftest import DATA, need
 
 from litdome.calib.boards import BoardSpec, BoardView, detect_take
+from litdome.calib.boards.footage import read_footage
 from litdome.calib.exchange import read_calibration
-from litdome.calib.footage import read_footage
-from litdome.calib.lenses import calibrate_lens
-from litdome.calib.poses import RigSolution, solve_rig
+from litdome.calib.solve.lenses import calibrate_lens
+from litdome.calib.solve.poses import RigSolution, solve_rig
 from litdome.geometry import Camera, Rig
 
 SESSIONS = ("charuco_calibration", "post_optimization")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import DATA, need
 
-from litdome.calib.footage import BoardFootage, read_footage
+from litdome.calib.boards.footage import BoardFootage, read_footage
 from litdome.errors import CalibrationError
 from litdome.media.encode import VideoWriter
 

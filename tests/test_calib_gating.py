@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from exact_boards import SPEC, board_poses, exact_rig, film
 
-from litdome.calib.bundle import SOFT_PX, Estimate, Problem, solve
-from litdome.calib.gating import (
+from litdome.calib.solve.bundle import SOFT_PX, Estimate, Problem, solve
+from litdome.calib.solve.gating import (
     LENS_BELIEF,
     Precision,
     choose_terms,
@@ -16,8 +16,8 @@ from litdome.calib.gating import (
     term_names,
     terms_named,
 )
-from litdome.calib.pose_graph import gather_corners
-from litdome.calib.projection import TERMS, lens_values
+from litdome.calib.solve.pose_graph import gather_corners
+from litdome.calib.solve.projection import TERMS, lens_values
 from litdome.geometry import Rig
 
 

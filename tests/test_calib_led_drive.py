@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from litdome.calib.effective_map import effective_map
-from litdome.calib.led_drive import (
+from litdome.calib.leds.drive import (
     MapLight,
     cell_light,
     covered_normals,
@@ -18,7 +17,8 @@ from litdome.calib.led_drive import (
     measure_light,
     probe_normals,
 )
-from litdome.calib.lights import LedSet, led_set
+from litdome.calib.leds.effective_map import effective_map
+from litdome.calib.leds.led_set import LedSet, led_set
 from litdome.errors import CalibrationError, InputError
 from litdome.lighting import latlong_directions, rotate_hdri, sh_basis
 from litdome.media.hdr import read_hdr

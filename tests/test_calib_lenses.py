@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from exact_boards import DISTORTION, SIZE, SPEC, exact_rig, lens_views
 
-from litdome.calib.lenses import calibrate_lens
+from litdome.calib.solve.lenses import calibrate_lens
 from litdome.errors import CalibrationError
 from litdome.geometry import LensModel
 

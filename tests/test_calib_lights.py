@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litdome.calib.lights import led_set, leds_as_json, read_leds
+from litdome.calib.leds.led_set import led_set, leds_as_json, read_leds
 from litdome.errors import CalibrationError
 from litdome.synth.led_dome import ring_dome
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import zarr
 
-from litdome.calib.drive_files import drive_table, write_drives
-from litdome.calib.led_drive import drive_hdri, measure_light, probe_normals
-from litdome.calib.lights import LedSet, led_set, leds_as_json
-from litdome.calib.lights_stage import Lights, LightsConfig
+from litdome.calib.leds.drive import drive_hdri, measure_light, probe_normals
+from litdome.calib.leds.drive_files import drive_table, write_drives
+from litdome.calib.leds.led_set import LedSet, led_set, leds_as_json
+from litdome.calib.leds.stage import Lights, LightsConfig
 from litdome.datasets.build import build_dataset
 from litdome.datasets.spec import DatasetSpec
 from litdome.errors import CalibrationError, InputError, StoreError, UsageError

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from litdome.calib.led_drive import measure_light
-from litdome.calib.mirror_ball import BallOutline, BallView, find_ball, map_from_ball
+from litdome.calib.leds.drive import measure_light
+from litdome.calib.leds.mirror_ball import BallOutline, BallView, find_ball, map_from_ball
 from litdome.errors import CalibrationError
 from litdome.geometry import look_at
 from litdome.media.hdr import read_hdr

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from litdome.calib.mix_photos import read_chart_photos, write_readings
-from litdome.calib.mixing import mix_lights, read_mix_chart
+from litdome.calib.leds.mix_photos import read_chart_photos, write_readings
+from litdome.calib.leds.mixing import mix_lights, read_mix_chart
 from litdome.color import COLORCHECKER_24, srgb_from_linear
 from litdome.errors import CalibrationError, UsageError
 from litdome.media.hdr import write_hdr

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import nnls
 
-from litdome.calib.mixing import MixChart, mix_chart, mix_lights, nonnegative_least_squares, read_mix_chart
+from litdome.calib.leds.mixing import MixChart, mix_chart, mix_lights, nonnegative_least_squares, read_mix_chart
 from litdome.errors import CalibrationError
 
 NM = np.arange(400.0, 701.0, 5)

@@ -11,7 +11,7 @@ import pytest
 from exact_boards import MIDDLE, SPEC, board_poses, exact_rig, film, relative
 
 from litdome.calib.boards import BoardView
-from litdome.calib.poses import solve_rig
+from litdome.calib.solve.poses import solve_rig
 from litdome.errors import CalibrationError
 from litdome.geometry import Camera, LensModel, Rig
 

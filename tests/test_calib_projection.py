@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from exact_boards import exact_rig
 
-from litdome.calib.projection import TERMS, changed_lens, lens_values, project, project_with_derivatives
+from litdome.calib.solve.projection import TERMS, changed_lens, lens_values, project, project_with_derivatives
 from litdome.geometry import LensModel
 
 MODELS: tuple[LensModel, ...] = ("pinhole5", "fisheye4", "pinhole8")

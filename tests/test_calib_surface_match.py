@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from scipy.spatial import cKDTree
 
-from litdome.calib.surface_match import carve, differences, fit_gains, shared_colors
+from litdome.calib.color.surface_match import carve, differences, fit_gains, shared_colors
 from litdome.errors import CalibrationError
 from litdome.geometry import Rig
 from litdome.synth.body import make_body

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from litdome.calib.vignetting import fit_falloff
+from litdome.calib.color.vignetting import fit_falloff
 from litdome.errors import CalibrationError
 from litdome.synth.sensors import Sensor
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from litdome.calib.drive_files import read_drives
+from litdome.calib.leds.drive_files import read_drives
 from litdome.capture.actions import action_of_frames, read_actions, read_repertoire
 from litdome.capture.forecast import expected_shifts, shift_in_words, storage_needed, walking_speed
 from litdome.capture.plan import PlanSettings, TakePlan, draw_order, draw_plan

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from litdome.calib.drive_files import read_drives
-from litdome.calib.lights import led_set, leds_as_json
+from litdome.calib.leds.drive_files import read_drives
+from litdome.calib.leds.led_set import led_set, leds_as_json
 from litdome.cli import run
 from litdome.lighting import latlong_directions
 from litdome.media.hdr import read_hdr, write_hdr

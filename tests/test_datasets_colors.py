@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from color_scene import HEIGHT, WIDTH, ColorScene, make_scene
 
-from litdome.calib.color_stage import Color, ColorConfig
+from litdome.calib.color.stage import Color, ColorConfig
 from litdome.color import srgb_from_linear
 from litdome.datasets.build import build_dataset
 from litdome.datasets.spec import DatasetSpec, Size, Splits

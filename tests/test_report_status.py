@@ -182,7 +182,12 @@ def test_a_stale_calibration_from_other_boards_is_to_be_made_from_them_again(ses
     finish_stages(session, "calibrate")
     record = session.record("calibrate")
     assert record is not None
-    config = {**record.config, "boards_dir": "/day 2/boards", "intrinsics_file": "lenses.toml", "import_file": "old.json"}
+    config = {
+        **record.config,
+        "boards_dir": "/day 2/boards",
+        "intrinsics_file": "lenses.toml",
+        "import_file": "old.json",
+    }
     session.write_record(replace(record, config=config))
     found = session_status(session)
     assert found.next_command == f"litdome calibrate {session.url} --boards '/day 2/boards' --intrinsics lenses.toml"

@@ -76,8 +76,8 @@ def processing_stages() -> dict[str, Stage]:
 
 def side_stages() -> dict[str, Stage]:
     """The stages that run by their own command only: they need pictures or files that not every take has."""
-    from litdome.calib.color_stage import Color
-    from litdome.calib.lights_stage import Lights
+    from litdome.calib.color.stage import Color
+    from litdome.calib.leds.stage import Lights
 
     stages: list[Stage] = [Color(), Lights()]
     return {stage.name: stage for stage in stages}

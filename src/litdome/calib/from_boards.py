@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.calib.boards import BoardSpec, BoardTake, BoardView, check_mirrored, choose_views, detect_take
+from litdome.calib.boards.footage import BoardFootage
+from litdome.calib.boards.takes import need_common_sizes, need_pose_takes, need_size, picture_size, search_takes
 from litdome.calib.calibration import LENS_VALUES, BoardCorners, Calibration
 from litdome.calib.fit import match_names
-from litdome.calib.footage import BoardFootage
-from litdome.calib.lenses import calibrate_lens
-from litdome.calib.poses import RigSolution, solve_rig
 from litdome.calib.rig_check import check_copies, check_rig
-from litdome.calib.takes import need_common_sizes, need_pose_takes, need_size, picture_size, search_takes
+from litdome.calib.solve.lenses import calibrate_lens
+from litdome.calib.solve.poses import RigSolution, solve_rig
 from litdome.errors import CalibrationError
 from litdome.geometry import Camera, LensModel, Rig
 from litdome.progress import Progress, silent

@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 
 from litdome.calib.boards import BoardSpec, board_spec, parse_board
-from litdome.calib.footage import BoardFootage, read_footage
+from litdome.calib.boards.footage import BoardFootage, read_footage
 from litdome.calib.from_boards import floor_views
 from litdome.calib.marks import place_by_points, read_points
 from litdome.calib.settings import CalibrateConfig

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from litdome.calib.footage import BoardFootage, read_footage
+from litdome.calib.boards.footage import BoardFootage, read_footage
 from litdome.calib.settings import CalibrateConfig
 from litdome.calib.stage import read_rig
 from litdome.errors import CalibrationError

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ClassVar
 
+from litdome.calib.boards.footage import BoardFootage, read_footage
 from litdome.calib.calibration import Calibration
 from litdome.calib.calibration_store import (
     calibration_of,
@@ -18,7 +19,6 @@ from litdome.calib.calibration_store import (
 )
 from litdome.calib.exchange import files_read, read_calibration
 from litdome.calib.fit import StoredCamera, fit_rig, match_names, match_rig
-from litdome.calib.footage import BoardFootage, read_footage
 from litdome.calib.from_boards import calibrate_from_boards
 from litdome.calib.placing import STORE_FILE, boards_folder, find_board, place
 from litdome.calib.rig_check import check_rig

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from litdome.calib.drive_files import Gain
-    from litdome.calib.led_drive import DriveSolution, MapLight
-    from litdome.calib.lights import LedSet
+    from litdome.calib.leds.drive import DriveSolution, MapLight
+    from litdome.calib.leds.drive_files import Gain
+    from litdome.calib.leds.led_set import LedSet
     from litdome.lighting import HdriConvention
 
 axes_option = click.option(
@@ -78,9 +78,9 @@ def drive(
     """
     import numpy as np
 
-    from litdome.calib.drive_files import check_drive_path, drive_table, write_drives
-    from litdome.calib.lights import read_leds
-    from litdome.calib.mixing import read_mix_chart
+    from litdome.calib.leds.drive_files import check_drive_path, drive_table, write_drives
+    from litdome.calib.leds.led_set import read_leds
+    from litdome.calib.leds.mixing import read_mix_chart
 
     if output is not None:
         check_drive_path(output)
@@ -120,7 +120,7 @@ def mix(chart: Path, neutral: str) -> None:
     """
     import numpy as np
 
-    from litdome.calib.mixing import mix_chart, mix_lights, read_mix_chart
+    from litdome.calib.leds.mixing import mix_chart, mix_lights, read_mix_chart
 
     found = read_mix_chart(chart, neutral=neutral)
     rows = []
@@ -149,7 +149,7 @@ def chart(photos: tuple[str, ...], output: Path, corners: str | None) -> None:
     """
     import numpy as np
 
-    from litdome.calib.mix_photos import read_chart_photos, write_readings
+    from litdome.calib.leds.mix_photos import read_chart_photos, write_readings
 
     given = {}
     for photo in photos:
@@ -188,7 +188,7 @@ def ball(
 
     Example: litdome lights ball front.exr right.exr --look 0,0 --look 90,0 -o room.exr
     """
-    from litdome.calib.mirror_ball import BallOutline, find_ball, map_from_ball
+    from litdome.calib.leds.mirror_ball import BallOutline, find_ball, map_from_ball
     from litdome.media.hdr import HDR_SUFFIXES, read_hdr, write_hdr
 
     for name, given in (("--look", looks), ("--ball", balls)):
@@ -263,7 +263,7 @@ class _Solved:
 
     def shares(self, leds: LedSet, intensity: npt.NDArray[np.float64]) -> list[float]:
         """Errors of the light that is given in the end, and of the cells alone."""
-        from litdome.calib.led_drive import judge_drive
+        from litdome.calib.leds.drive import judge_drive
 
         errors = judge_drive(self.light, leds, intensity, rotation_deg=self.rotation_deg)
         cells = self.solution.start_errors
@@ -275,7 +275,7 @@ def _solved(
     hdris: Sequence[Path], rotations: Sequence[float], leds: LedSet, convention: HdriConvention
 ) -> dict[str, _Solved]:
     """Drives by the name of their HDRI entry."""
-    from litdome.calib.led_drive import drive_hdri, measure_light
+    from litdome.calib.leds.drive import drive_hdri, measure_light
     from litdome.lighting import HdriEntry
     from litdome.media.hdr import read_hdr
 
@@ -293,7 +293,7 @@ def _solved(
 def _ball_view(picture: npt.NDArray[Any], outline: Any, look: str, focal: float | None) -> Any:
     import numpy as np
 
-    from litdome.calib.mirror_ball import BallView
+    from litdome.calib.leds.mirror_ball import BallView
     from litdome.geometry import look_at
 
     azimuth, elevation = np.radians(_numbers("--look", look, 2))

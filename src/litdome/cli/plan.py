@@ -142,10 +142,10 @@ def _write_drives(
     convention: Any,
 ) -> None:
     """16-bit codes of every LED for every entry of the schedule, frame by frame; pattern 0 is flat."""
-    from litdome.calib.drive_files import drive_table, write_drives
-    from litdome.calib.led_drive import drive_hdri, measure_light
-    from litdome.calib.lights import read_leds
-    from litdome.calib.mixing import read_mix_chart
+    from litdome.calib.leds.drive import drive_hdri, measure_light
+    from litdome.calib.leds.drive_files import drive_table, write_drives
+    from litdome.calib.leds.led_set import read_leds
+    from litdome.calib.leds.mixing import read_mix_chart
     from litdome.cli.console import progress_bars
     from litdome.media.hdr import read_hdr
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from litdome.calib.charts import find_chart, read_patches
-from litdome.calib.mixing import COLUMNS, NEUTRAL, TARGET
+from litdome.calib.color.charts import find_chart, read_patches
+from litdome.calib.leds.mixing import COLUMNS, NEUTRAL, TARGET
 from litdome.color import linear_from_srgb, srgb_from_linear
 from litdome.errors import CalibrationError, UsageError
 from litdome.media.hdr import HDR_SUFFIXES, read_hdr

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from litdome.calib.color_arrays import CameraColor
-from litdome.calib.color_sources import SensorEvidence
-from litdome.calib.surface_match import differences, fit_gains, shared_colors
+from litdome.calib.color.arrays import CameraColor
+from litdome.calib.color.sources import SensorEvidence
+from litdome.calib.color.surface_match import differences, fit_gains, shared_colors
 from litdome.color import ColorCorrection, linear_from_srgb
 from litdome.errors import CalibrationError
 from litdome.stage import SessionLike

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from litdome.calib.board_corners import fit_corners
-from litdome.calib.board_spec import MIN_CORNERS, BoardSpec, BoardView, FloatArray
+from litdome.calib.boards.corners import fit_corners
+from litdome.calib.boards.spec import MIN_CORNERS, BoardSpec, BoardView, FloatArray
 from litdome.color import srgb_from_linear
 from litdome.media.planes import PictureCodes
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from litdome.calib.board_detect import (
+from litdome.calib.boards.detect import (
     FAMILY_SIZES,
     MARKER_SEARCH_PX,
     SQUARE_SEARCH_PX,
@@ -24,7 +24,7 @@ from litdome.calib.board_detect import (
     marker_parameters,
     scaled_down,
 )
-from litdome.calib.board_spec import BoardSpec, FloatArray
+from litdome.calib.boards.spec import BoardSpec, FloatArray
 from litdome.errors import CalibrationError
 
 UInt8Array = npt.NDArray[np.uint8]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from litdome.calib.lights import LedSet
+from litdome.calib.leds.led_set import LedSet
 from litdome.errors import CalibrationError
 from litdome.lighting import HdriConvention, latlong_directions, latlong_solid_angles
 

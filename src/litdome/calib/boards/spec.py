@@ -85,7 +85,7 @@ class BoardTake:
         size: (width, height) of the pictures, px.
         views: By picture number; pictures without a board are not in it.
         looked: Pictures that were searched.
-        variant: How the board is printed and filmed, one of `litdome.calib.board_detect.VARIANTS`.
+        variant: How the board is printed and filmed, one of `litdome.calib.boards.detect.VARIANTS`.
         sharpness: Of the same pictures, 1/px: 1 / (blur of the corners' edges, standard deviation); 0.3 is blurred.
         spec: The board as found; its dictionary may be another than the given one.
         said: What was found other than given, in words; empty if nothing.

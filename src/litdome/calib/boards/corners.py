@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import erf
 
-from litdome.calib.board_spec import BoardSpec, FloatArray
+from litdome.calib.boards.spec import BoardSpec, FloatArray
 
 REACH_PX = 8  # the fit looks this far along the edges: farther, distorted edges are no longer straight
 REACH_SQUARES = 0.45  # and never as far as the next corner

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from litdome.calib.color_arrays import BY_CAMERA, MEASURED, write_corrections, write_patches
-from litdome.calib.light_gain import measure_light_gain
+from litdome.calib.color.arrays import BY_CAMERA, MEASURED, write_corrections, write_patches
+from litdome.calib.color.light_gain import measure_light_gain
 from litdome.color import ColorCorrection
 from litdome.errors import CalibrationError
 from litdome.stage import SessionLike

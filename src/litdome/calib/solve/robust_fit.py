@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from litdome.calib.bundle import Corners, Estimate, Problem, residuals, solve, with_used
-from litdome.calib.pose_graph import MIN_CORNERS, connected
+from litdome.calib.solve.bundle import Corners, Estimate, Problem, residuals, solve, with_used
+from litdome.calib.solve.pose_graph import MIN_CORNERS, connected
 from litdome.errors import CalibrationError
 from litdome.geometry import Camera
 

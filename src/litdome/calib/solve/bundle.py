@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial.transform import Rotation
 
-from litdome.calib.projection import LENS_LENGTH, changed_lens, project, project_with_derivatives
+from litdome.calib.solve.projection import LENS_LENGTH, changed_lens, project, project_with_derivatives
 from litdome.geometry import LensModel
 
 FloatArray = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from litdome.calib.bundle import (
+from litdome.calib.solve.bundle import (
     CAMERA_LENGTH,
     POSE_LENGTH,
     Estimate,
@@ -19,7 +19,7 @@ from litdome.calib.bundle import (
     robust_noise,
     view_shares,
 )
-from litdome.calib.projection import TERMS, lens_values, project_with_derivatives, with_lens
+from litdome.calib.solve.projection import TERMS, lens_values, project_with_derivatives, with_lens
 from litdome.geometry import Camera, pixel_grid
 
 FloatArray = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.calib.boards import BoardSpec
-from litdome.calib.bundle import (
+from litdome.calib.solve.bundle import (
     CAMERA_LENGTH,
     POSE_LENGTH,
     Corners,
@@ -19,8 +19,8 @@ from litdome.calib.bundle import (
     solve,
     with_used,
 )
-from litdome.calib.pose_graph import connected
-from litdome.calib.projection import TERMS
+from litdome.calib.solve.pose_graph import connected
+from litdome.calib.solve.projection import TERMS
 from litdome.geometry import Camera
 
 FloatArray = npt.NDArray[np.float64]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from litdome.calib.charts import PatchReading, find_chart, read_patches
-from litdome.calib.vignetting import Falloff, fit_falloff
+from litdome.calib.color.charts import PatchReading, find_chart, read_patches
+from litdome.calib.color.vignetting import Falloff, fit_falloff
 from litdome.color import display_from_codes, falloff_at, linear_from_srgb
 from litdome.errors import CalibrationError
 from litdome.media.folders import IMAGE_SUFFIXES, read_picture

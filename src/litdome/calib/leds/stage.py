@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from litdome.calib.drive_files import pattern_of, read_drives
-from litdome.calib.effective_map import effective_map
-from litdome.calib.led_drive import DriveErrors, drive_hdri, judge_drive, measure_light
-from litdome.calib.lights import Axes, read_leds
+from litdome.calib.leds.drive import DriveErrors, drive_hdri, judge_drive, measure_light
+from litdome.calib.leds.drive_files import pattern_of, read_drives
+from litdome.calib.leds.effective_map import effective_map
+from litdome.calib.leds.led_set import Axes, read_leds
 from litdome.errors import CalibrationError, UsageError
 from litdome.stage import SessionLike, StageConfig, Summary, Unit
 

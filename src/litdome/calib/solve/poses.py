@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.calib.boards import BoardSpec, BoardView
-from litdome.calib.bundle import (
+from litdome.calib.solve.bundle import (
     CAMERA_LENGTH,
     POSE_LENGTH,
     SOFT_PX,
@@ -18,7 +18,7 @@ from litdome.calib.bundle import (
     Problem,
     residuals,
 )
-from litdome.calib.gating import (
+from litdome.calib.solve.gating import (
     WEAK_BELIEF,
     Precision,
     all_terms,
@@ -28,10 +28,10 @@ from litdome.calib.gating import (
     term_names,
     terms_named,
 )
-from litdome.calib.pose_graph import gather_corners, start_estimate
-from litdome.calib.projection import TERMS, with_lens
-from litdome.calib.robust_fit import fit_robustly
-from litdome.calib.solution_checks import held_out_rms, lens_std, pair_distance_mm, rms_of, trimmed_rms
+from litdome.calib.solve.pose_graph import gather_corners, start_estimate
+from litdome.calib.solve.projection import TERMS, with_lens
+from litdome.calib.solve.robust_fit import fit_robustly
+from litdome.calib.solve.solution_checks import held_out_rms, lens_std, pair_distance_mm, rms_of, trimmed_rms
 from litdome.errors import CalibrationError
 from litdome.geometry import Camera, Rig, invert_rigid
 

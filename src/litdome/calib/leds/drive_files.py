@@ -11,8 +11,8 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from litdome.calib.lights import LedSet, leds_as_json, read_json
-from litdome.calib.mixing import MixChart, Mixture, mix_lights
+from litdome.calib.leds.led_set import LedSet, leds_as_json, read_json
+from litdome.calib.leds.mixing import MixChart, Mixture, mix_lights
 from litdome.config import nearest
 from litdome.errors import CalibrationError, MissingPackageError, UsageError
 

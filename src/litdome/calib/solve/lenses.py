@@ -9,12 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.calib.boards import BoardSpec, BoardView
-from litdome.calib.bundle import POSE_LENGTH, SOFT_PX, Corners, Estimate, Problem, residuals
-from litdome.calib.gating import WEAK_BELIEF, choose_terms, lens_belief, measure_precision, term_names, terms_named
-from litdome.calib.pose_graph import gather_corners, start_estimate
-from litdome.calib.projection import TERMS, with_lens
-from litdome.calib.robust_fit import fit_robustly
-from litdome.calib.solution_checks import lens_std, rms_of
+from litdome.calib.solve.bundle import POSE_LENGTH, SOFT_PX, Corners, Estimate, Problem, residuals
+from litdome.calib.solve.gating import (
+    WEAK_BELIEF,
+    choose_terms,
+    lens_belief,
+    measure_precision,
+    term_names,
+    terms_named,
+)
+from litdome.calib.solve.pose_graph import gather_corners, start_estimate
+from litdome.calib.solve.projection import TERMS, with_lens
+from litdome.calib.solve.robust_fit import fit_robustly
+from litdome.calib.solve.solution_checks import lens_std, rms_of
 from litdome.errors import CalibrationError
 from litdome.geometry import Camera, LensModel
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from litdome.calib.board_spec import BoardSpec, BoardTake, BoardView, FloatArray
+from litdome.calib.boards.spec import BoardSpec, BoardTake, BoardView, FloatArray
 
 CELLS = (8, 8)  # rows, columns of the picture for coverage
 THIRDS = ((1, ("left", "centre", "right")), (0, ("upper", "middle", "lower")))  # axis of coverage, names

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from litdome.calib.board_choice import choose_joint_views as choose_joint_views
-from litdome.calib.board_choice import choose_views as choose_views
-from litdome.calib.board_choice import coverage as coverage
-from litdome.calib.board_choice import coverage_words as coverage_words
-from litdome.calib.board_detect import VARIANTS as VARIANTS
-from litdome.calib.board_detect import detect_board as detect_board
-from litdome.calib.board_detect import find_board
-from litdome.calib.board_pictures import BoardPictures
-from litdome.calib.board_search import FAMILIES, fitting_chessboard, recognise
-from litdome.calib.board_spec import BoardSpec as BoardSpec
-from litdome.calib.board_spec import BoardTake as BoardTake
-from litdome.calib.board_spec import BoardView as BoardView
-from litdome.calib.board_spec import board_spec as board_spec
-from litdome.calib.board_spec import parse_board as parse_board
+from litdome.calib.boards.choice import choose_joint_views as choose_joint_views
+from litdome.calib.boards.choice import choose_views as choose_views
+from litdome.calib.boards.choice import coverage as coverage
+from litdome.calib.boards.choice import coverage_words as coverage_words
+from litdome.calib.boards.detect import VARIANTS as VARIANTS
+from litdome.calib.boards.detect import detect_board as detect_board
+from litdome.calib.boards.detect import find_board
+from litdome.calib.boards.pictures import BoardPictures
+from litdome.calib.boards.search import FAMILIES, fitting_chessboard, recognise
+from litdome.calib.boards.spec import BoardSpec as BoardSpec
+from litdome.calib.boards.spec import BoardTake as BoardTake
+from litdome.calib.boards.spec import BoardView as BoardView
+from litdome.calib.boards.spec import board_spec as board_spec
+from litdome.calib.boards.spec import parse_board as parse_board
 from litdome.errors import CalibrationError, InputError
 
 SAMPLE = 8  # pictures that are looked at together for how the board is printed

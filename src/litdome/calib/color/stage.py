@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from litdome.calib.charts import PatchReading
-from litdome.calib.color_arrays import MEASURED, CameraColor, not_found, write_corrections, write_patches
-from litdome.calib.color_like import take_over
-from litdome.calib.color_match import ColorFit, delta_e_2000, fit_affine, white_balance
-from litdome.calib.color_person import person_colors
-from litdome.calib.color_sources import SensorEvidence, picture_of, read_chart, read_corners, read_sensor
+from litdome.calib.color.arrays import MEASURED, CameraColor, not_found, write_corrections, write_patches
+from litdome.calib.color.charts import PatchReading
+from litdome.calib.color.like import take_over
+from litdome.calib.color.match import ColorFit, delta_e_2000, fit_affine, white_balance
+from litdome.calib.color.person import person_colors
+from litdome.calib.color.sources import SensorEvidence, picture_of, read_chart, read_corners, read_sensor
 from litdome.color import COLORCHECKER_24, ColorCorrection, srgb_from_linear
 from litdome.errors import CalibrationError
 from litdome.stage import SessionLike, StageConfig, Summary, Unit

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.calib.boards import BoardSpec, BoardView
-from litdome.calib.bundle import Corners, Estimate
-from litdome.calib.projection import lens_values, project
+from litdome.calib.solve.bundle import Corners, Estimate
+from litdome.calib.solve.projection import lens_values, project
 from litdome.errors import CalibrationError
 from litdome.geometry import Camera, invert_rigid
 

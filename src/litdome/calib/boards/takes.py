@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from litdome.calib.board_pictures import BoardPictures
 from litdome.calib.boards import BoardSpec, BoardTake, detect_take
-from litdome.calib.footage import BoardFootage
+from litdome.calib.boards.footage import BoardFootage
+from litdome.calib.boards.pictures import BoardPictures
 from litdome.errors import CalibrationError
 from litdome.geometry import Rig
 from litdome.media.images import probe_source

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from litdome.calib.board_detect import grey_picture
+from litdome.calib.boards.detect import grey_picture
 from litdome.errors import CalibrationError
 from litdome.media.folders import numbered_pictures, picture_codes
 from litdome.media.images import iter_pictures
