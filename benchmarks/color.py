@@ -17,9 +17,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from litdome.calib.color.match import delta_e_2000
 from litdome.calib.color.stage import Color, ColorConfig
-from litdome.color import ColorCorrection, linear_from_srgb
+from litdome.color import ColorCorrection, delta_e_2000, linear_from_srgb
 from litdome.pipeline import ingest_recording, run_stage
 from litdome.store.pictures import colour_corrected
 from litdome.store.session import Session

@@ -10,10 +10,9 @@ import pytest
 from click.testing import CliRunner
 from color_scene import SCENE_SEED, ColorScene, make_scene
 
-from litdome.calib.color.match import delta_e_2000
 from litdome.calib.color.stage import Color, ColorConfig
 from litdome.cli import cli, run
-from litdome.color import COLORCHECKER_24, falloff_at, linear_from_srgb
+from litdome.color import COLORCHECKER_24, delta_e_2000, falloff_at, linear_from_srgb
 from litdome.errors import CalibrationError, UsageError
 from litdome.pipeline import run_stage
 from litdome.store.session import Session

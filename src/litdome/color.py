@@ -42,6 +42,8 @@ COLORCHECKER_24 = np.array(
     ]
 )
 COLORCHECKER_24.setflags(write=False)
+SRGB_TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])  # IEC 61966-2-1
+SRGB_TO_XYZ.setflags(write=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,3 +130,48 @@ def display_from_codes(rgb: FloatArray, transfer: str, exposure_ev: float) -> Fl
     else:
         raise ConfigError(f"transfer {transfer!r} is not known", hint="srgb, bt709, linear or log3g10")
     return np.clip(srgb_from_linear(np.maximum(linear * 2.0**exposure_ev, 0).astype(rgb.dtype)), 0, 1)
+
+
+def lab_from_linear(linear: FloatArray) -> npt.NDArray[np.float64]:
+    """CIE L*a*b* of linear sRGB, shape (..., 3), against its own white (D65)."""
+    ratio = linear.astype(np.float64) @ (SRGB_TO_XYZ / SRGB_TO_XYZ.sum(axis=1, keepdims=True)).T
+    root = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio * (29 / 6) ** 2 / 3 + 4 / 29)
+    x, y, z = np.moveaxis(root, -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def delta_e_2000(a: FloatArray, b: FloatArray) -> npt.NDArray[np.float64]:
+    """CIEDE2000 between linear sRGB colours, shape (..., 3) to (...); white is D65."""
+    return ciede2000(lab_from_linear(a), lab_from_linear(b))
+
+
+def ciede2000(a: FloatArray, b: FloatArray) -> npt.NDArray[np.float64]:
+    """CIEDE2000 between L*a*b* colours, shape (..., 3) to (...).
+
+    Source: Sharma, Wu and Dalal 2005, equations 2 to 22.
+    """
+    mean_chroma = (np.hypot(a[..., 1], a[..., 2]) + np.hypot(b[..., 1], b[..., 2])) / 2
+    stretch = 1.5 - 0.5 * _chroma_weight(mean_chroma)
+    (chroma_a, hue_a), (chroma_b, hue_b) = (
+        (np.hypot(lab[..., 1] * stretch, lab[..., 2]), np.arctan2(lab[..., 2], lab[..., 1] * stretch) % (2 * np.pi))
+        for lab in (a, b)
+    )
+    grey = chroma_a * chroma_b == 0
+    turn = hue_b - hue_a
+    turn = np.where(grey, 0, np.where(np.abs(turn) > np.pi, turn - np.sign(turn) * 2 * np.pi, turn))
+    hue = np.where(grey, hue_a + hue_b, hue_a + turn / 2)
+    light, chroma = (a[..., 0] + b[..., 0]) / 2, (chroma_a + chroma_b) / 2
+    tint = 1 - 0.17 * np.cos(hue - np.radians(30)) + 0.24 * np.cos(2 * hue)
+    tint += 0.32 * np.cos(3 * hue + np.radians(6)) - 0.20 * np.cos(4 * hue - np.radians(63))
+    from_middle = (light - 50) ** 2
+    d_light = (b[..., 0] - a[..., 0]) / (1 + 0.015 * from_middle / np.sqrt(20 + from_middle))
+    d_chroma = (chroma_b - chroma_a) / (1 + 0.045 * chroma)
+    d_hue = 2 * np.sqrt(chroma_a * chroma_b) * np.sin(turn / 2) / (1 + 0.015 * chroma * tint)
+    blue = np.radians(60) * np.exp(-((((np.degrees(hue) % 360) - 275) / 25) ** 2))
+    rotation = -2 * _chroma_weight(chroma) * np.sin(blue)
+    squared = d_light**2 + d_chroma**2 + d_hue**2 + rotation * d_chroma * d_hue
+    return np.asarray(np.sqrt(np.maximum(squared, 0)))
+
+
+def _chroma_weight(chroma: FloatArray) -> npt.NDArray[np.float64]:
+    return np.sqrt(chroma**7 / (chroma**7 + 25.0**7))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from dataclasses import dataclass
-from typing import Any
-from unittest.mock import Mock
 
 import numpy as np
 import numpy.typing as npt
 
 from litdome.color import LUMINANCE_WEIGHTS
-from litdome.errors import CalibrationError, MissingPackageError
+from litdome.errors import CalibrationError
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -128,37 +124,3 @@ def white_balance(measured: FloatArray, target: FloatArray, usable: BoolArray) -
         return np.full(3, np.nan)
     gains = (measured * target)[neutral].sum(axis=0) / (measured[neutral] ** 2).sum(axis=0)
     return np.asarray(gains / gains[1])
-
-
-def delta_e_2000(a: FloatArray, b: FloatArray) -> FloatArray:
-    """CIEDE2000 between linear sRGB colours, shape (..., 3) to (...); white is D65.
-
-    Raises:
-        MissingPackageError: colour-science is not installed.
-    """
-    colour = colour_science()
-    srgb = colour.models.RGB_COLOURSPACE_sRGB
-    to_xyz, white = np.asarray(srgb.matrix_RGB_to_XYZ), srgb.whitepoint
-    first, second = (colour.XYZ_to_Lab(linear @ to_xyz.T, white) for linear in (a, b))
-    return np.asarray(colour.difference.delta_E_CIE2000(first, second), np.float64)
-
-
-def colour_science() -> Any:
-    """The module ``colour``, imported so that it changes nothing for others.
-
-    Where matplotlib is not installed it leaves mocks of it among the modules, on which transformers fails.
-
-    Raises:
-        MissingPackageError: colour-science is not installed.
-    """
-    held = set(sys.modules)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it cannot plot
-            import colour
-    except ImportError as error:
-        raise MissingPackageError("CIEDE2000 needs colour-science", hint="pip install litdome[interchange]") from error
-    for name in set(sys.modules) - held:
-        if isinstance(sys.modules[name], Mock):
-            del sys.modules[name]
-    return colour

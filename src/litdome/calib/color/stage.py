@@ -13,14 +13,15 @@ from pydantic import Field
 from litdome.calib.color.arrays import MEASURED, CameraColor, not_found, write_corrections, write_patches
 from litdome.calib.color.charts import PatchReading
 from litdome.calib.color.like import take_over
-from litdome.calib.color.match import ColorFit, delta_e_2000, fit_affine, white_balance
+from litdome.calib.color.match import ColorFit, fit_affine, white_balance
 from litdome.calib.color.person import person_colors
 from litdome.calib.color.sources import SensorEvidence, picture_of, read_chart, read_corners, read_sensor
-from litdome.color import COLORCHECKER_24, ColorCorrection, srgb_from_linear
+from litdome.color import COLORCHECKER_24, ColorCorrection, delta_e_2000, srgb_from_linear
 from litdome.errors import CalibrationError
 from litdome.stage import SessionLike, StageConfig, Summary, Unit
 
 FloatArray = npt.NDArray[np.float64]
+NAMED = 3  # cameras in an error
 
 
 class ColorConfig(StageConfig):
@@ -62,6 +63,8 @@ class Color:
             take_over(session, config.like)
             return
         folder = charts_folder(session, config)
+        if not folder.is_dir() and (config.source == "charts" or config.charts_dir is not None):
+            raise CalibrationError(f"{folder}: no such folder of charts", hint="--charts DIR; without charts: --person")
         by_hand = {} if config.corners_file is None else read_corners(Path(config.corners_file))
         _check_names(session, [*by_hand, *([config.reference] if config.reference else [])])
         sensors = {id: read_sensor(session, id, folder) for id in session.cameras}
@@ -74,8 +77,10 @@ class Color:
             colors = [_fitted(id, readings[id], sensors[id], reference, config.max_delta_e) for id in session.cameras]
             how = f"colour charts, brought to {config.reference or 'their published colours'}"
         if all(color.correction is None for color in colors):
+            words = [color.words for color in colors]
+            more = f"; and {len(words) - NAMED} more" if len(words) > NAMED else ""
             raise CalibrationError(
-                f"{folder}: no camera's colour was found: {'; '.join(color.words for color in colors)}",
+                f"{folder}: no camera's colour was found: {'; '.join(words[:NAMED])}{more}",
                 hint="litdome color SESSION --charts DIR, or --corners FILE with the chart's corners",
             )
         _write(session, colors, reference, sensors, how)

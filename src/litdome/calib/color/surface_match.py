@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from litdome.calib.color.match import delta_e_2000
+from litdome.color import delta_e_2000
 from litdome.errors import CalibrationError
 from litdome.geometry import Camera, Rig
 from litdome.stage import UInt8Array
