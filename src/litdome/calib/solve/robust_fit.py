@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from litdome.calib.solve.bundle import Corners, Estimate, Problem, residuals, solve, with_used
+from litdome.calib.solve.bundle import Corners, Estimate, Problem, residuals, robust_noise, solve, with_used
 from litdome.calib.solve.pose_graph import MIN_CORNERS, connected
 from litdome.errors import CalibrationError
 from litdome.geometry import Camera
@@ -18,6 +19,7 @@ VIEW_RATIO = 5.0  # a view so many times worse than the median one is left out .
 CORNER_RATIO = 5.0  # ... and a corner so many times farther off than the median one, of its view and of all, ...
 MIN_OFF_PX = 0.5  # ... if they are also worse than this
 MAX_ROUNDS = 5
+START_NOISE_PX, QUIETER = 1.0, 0.7  # a corner's noise before any is known; by how much it must fall to fit once more
 BOARD_HINT = "check [board]: columns and rows count squares; was the board flat and still?"
 
 
@@ -26,18 +28,24 @@ def fit_robustly(
 ) -> tuple[Problem, Estimate]:
     """Solve, leave out what is far off, and solve again until nothing changes; the problem says what was used.
 
+    ``belief`` holds standard deviations of what comes in, shape (camera, 18); it weighs against the corners' own noise,
+    which is measured as it goes: sharp corners know better than a belief that blurred ones leave standing.
+
     Raises:
         CalibrationError: A camera is left without a view that it shares with the others (named).
     """
-    problem = Problem([camera.model for camera in lenses], corners, free, belief)
+    problem, noise_px = Problem([camera.model for camera in lenses], corners, free), START_NOISE_PX
     seen = corners.used
     used = seen & np.isfinite(residuals(problem, start)).all(axis=-1)
     estimate = start
     for _ in range(MAX_ROUNDS):
         problem = with_used(problem, _still_linked(lenses, corners, used))
+        problem = replace(problem, belief=None if belief is None else belief / noise_px)
         estimate = solve(problem, estimate)
-        kept = _not_far_off(residuals(problem, estimate), seen)
-        if (kept == used).all():
+        residual = residuals(problem, estimate)
+        kept, believed_px = _not_far_off(residual, seen), noise_px
+        noise_px = robust_noise(residual, problem.corners.used, parameters=0)
+        if (kept == used).all() and (belief is None or noise_px > QUIETER * believed_px):
             break
         used = kept
     return problem, estimate
