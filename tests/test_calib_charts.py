@@ -58,8 +58,8 @@ def test_chart_is_found_in_any_turn_with_dark_skin_first(seed: int, turned: int)
 
 def test_mirrored_picture_is_refused() -> None:
     picture, _ = filmed()
-    with pytest.raises(CalibrationError, match="mirror"):
-        find_chart(np.ascontiguousarray(picture[:, ::-1]))
+    with pytest.raises(CalibrationError, match=r"^c07\.png: .*mirror"):
+        find_chart(np.ascontiguousarray(picture[:, ::-1]), "c07.png")
 
 
 def test_chart_with_a_quarter_hidden_is_found() -> None:

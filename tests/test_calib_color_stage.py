@@ -181,6 +181,21 @@ def test_cameras_that_disagree_about_the_light_are_refused(tmp_path: Path) -> No
     assert not borrower.session.has("rig/color_affine")
 
 
+def test_charts_of_many_cameras_that_are_missing_are_told_shortly(corrected: ColorScene, tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError, match="nowhere: no such folder"):
+        run_stage(corrected.session, Color(), ColorConfig(charts_dir=str(tmp_path / "nowhere")))
+    scene = make_scene(tmp_path / "scene", cameras=4)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CalibrationError, match="; and 1 more") as caught:
+        run_stage(scene.session, Color(), ColorConfig(charts_dir=str(tmp_path / "empty")))
+    assert "c02" in caught.value.message and "c03" not in caught.value.message
+
+
+def test_a_session_cannot_lend_its_colours_to_itself(corrected: ColorScene) -> None:
+    with pytest.raises(CalibrationError, match="the session itself"):
+        run_stage(corrected.session, Color(), ColorConfig(like=corrected.session.url))
+
+
 def test_person_needs_a_calibrated_take_with_masks(corrected: ColorScene) -> None:
     with pytest.raises(UsageError, match="color needs calibrate"):
         run_stage(corrected.session, Color(), ColorConfig(source="person"))

@@ -80,6 +80,9 @@ def test_the_centre_is_that_of_the_sphere() -> None:
         ({"light_positions": ring_dome(40).tolist(), "light_arcs": [3, 4]}, "arcs of 7 LEDs"),
         ({"light_positions": ring_dome(40).tolist(), "light_valid": [True]}, "40 times"),
         ({"light_positions": ring_dome(40).tolist(), "light_axes": "left"}, "light_axes"),
+        ({"light_positions": ring_dome(40).tolist(), "light_axes": ["y-up"]}, "light_axes"),
+        ({"light_positions": (ring_dome(40) * 1e200).tolist()}, "beyond 1 km"),
+        ({"light_positions": ring_dome(40).tolist(), "light_centre": [1e200, 0, 0]}, "beyond 1 km"),
     ],
 )
 def test_bad_files_get_one_clear_line(tmp_path: Path, content: dict[str, Any], said: str) -> None:

@@ -150,6 +150,12 @@ def test_a_ball_before_a_dark_wall_is_found(real_walk: Path) -> None:
     assert abs(found.radius - view.outline.radius) < 1
 
 
+def test_a_focal_length_that_lets_nothing_be_seen_is_refused() -> None:
+    lens = np.array([[10.0, 0, 200], [0, 10, 200], [0, 0, 1]])  # px: the camera all but touches the ball
+    with pytest.raises(CalibrationError, match="shows nothing"):
+        map_from_ball([BallView(np.ones((401, 401, 3)), BallOutline(200, 200, 150), np.eye(4), lens)], 64)
+
+
 def test_no_ball_is_found_where_there_is_none() -> None:
     rng = np.random.default_rng(0)
     room = cv2.GaussianBlur(rng.uniform(0, 1, (240, 320, 3)).astype(np.float32), (0, 0), 6)

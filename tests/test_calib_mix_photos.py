@@ -77,6 +77,12 @@ def test_photographs_without_a_chart_are_refused(tmp_path: Path) -> None:
     assert "--corners" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize("corners", [[1, 2, 3, 4, 5, 6, 7, 8], [55, 55, 55, 135, 155, 135, 155, 55]])
+def test_corners_that_are_no_chart_are_refused(tmp_path: Path, corners: list[int]) -> None:
+    with pytest.raises(CalibrationError, match="do not go round the chart clockwise"):
+        read_chart_photos(photographs(tmp_path), np.array(corners, float).reshape(4, 2))
+
+
 def test_photographs_of_two_sizes_are_refused(tmp_path: Path) -> None:
     photos = photographs(tmp_path)
     write_hdr(photos["red"], np.full((120, 160, 3), 0.3, np.float32))

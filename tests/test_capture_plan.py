@@ -224,6 +224,8 @@ REFUSED = [
     (["--speed", "-3"], 2, "must be above 0"),
     (["--subject", "a/b"], 2, "no slash"),
     (["--leds", "leds.json"], 2, "--leds without --hdris"),
+    (["--mix", "chart.csv"], 2, "--mix without --leds"),
+    (["--axes", "y-up"], 2, "--axes without --leds"),
     (["--hdris", "nowhere"], 4, "no such folder"),
     (["--hdris", "."], 4, "no HDRIs"),
     (["--hdris", "one"], 2, "none can be held out"),

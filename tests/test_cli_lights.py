@@ -52,8 +52,17 @@ def test_a_dome_that_covers_no_normal_has_no_error_there(capsys: pytest.CaptureF
     wall = led_set(ring_dome(12, lowest_deg=60.0), centre_m=np.zeros(3))
     Path("wall.json").write_text(json.dumps(leds_as_json(wall)))
     assert run(["lights", "drive", "sun.exr", "--leds", "wall.json"]) == 0
-    numbers = capsys.readouterr().out.splitlines()[1].split()
+    captured = capsys.readouterr()
+    numbers = captured.out.splitlines()[1].split()
+    assert "cover no normal" in captured.err
     assert numbers[1:3] == ["-", "-"] and float(numbers[3]) > 10
+
+
+def test_codes_too_few_for_a_dim_map_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lights", "drive", "sky.exr", "--leds", "lights.json"]) == 0
+    assert not capsys.readouterr().err
+    assert run(["lights", "drive", "sky.exr", "--leds", "lights.json", "--gain", "0.001"]) == 0
+    assert "sky: its brightest LED gets" in capsys.readouterr().err
 
 
 def test_four_channels_are_mixed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,7 +83,16 @@ def test_four_channels_are_mixed(capsys: pytest.CaptureFixture[str]) -> None:
         ("lights drive sky.exr --leds lights.json --without 900", 6, "LED 900"),
         ("lights drive sky.exr --leds lights.json --without a", 2, "--without a"),
         ("lights drive sky.exr --leds lights.json --gain much", 2, "--gain much"),
-        ("lights drive sky.exr --leds lights.json --gain 0", 6, "above 0"),
+        ("lights drive sky.exr --leds lights.json --gain 0", 2, "above 0"),
+        ("lights drive sky.exr --leds lights.json --gain nan", 2, "above 0"),
+        ("lights drive sky.exr --leds lights.json --rotation nan", 2, "--rotation"),
+        ("lights drive sky.exr --leds lights.json --fps nan -o new.json", 2, "--fps nan"),
+        ("lights drive sky.exr --leds lights.json --fps 0 -o new.json", 2, "--fps 0"),
+        ("lights drive sky.exr --leds lights.json --without 5-3", 2, "--without 5-3"),
+        ("lights drive sky.exr --leds lights.json --without 0-999999999", 2, "--without 0-"),
+        ("lights drive sky.exr --leds lights.json -o none/new.json", 2, "no such folder none"),
+        ("lights ball sun.exr -o none/ball.exr --ball 32,16,10", 2, "no such folder none"),
+        ("lights chart red=sun.exr -o none/c.csv", 2, "no such folder none"),
         ("lights drive sky.exr --leds lights.json --axes z-up", 6, "says y-up, not z-up"),
         ("lights drive sky.exr --leds lights.json -o drive.txt", 2, ".json or .cbor"),
         ("lights drive sky.exr --leds lights.json -o lights.json", 2, "exists already"),
@@ -87,6 +105,12 @@ def test_four_channels_are_mixed(capsys: pytest.CaptureFixture[str]) -> None:
         ("lights ball sky.exr -o ball.exr --ball 20,16", 2, "expected 3 numbers"),
         ("lights ball sky.exr sun.exr -o ball.exr", 2, "where their cameras look"),
         ("lights ball sky.exr -o sky.exr", 2, "exists already"),
+        ("lights ball sky.exr -o ball.png --ball 32,16,10", 2, ".exr only"),
+        ("lights ball sky.exr -o ball.exr", 6, "sky.exr: no mirror ball"),
+        ("lights ball nan.exr -o ball.exr", 6, "nan.exr: the picture holds NaN"),
+        ("lights ball sky.exr -o ball.exr --focal 0", 2, "--focal 0"),
+        ("lights ball sky.exr -o ball.exr --focal nan", 2, "--focal nan"),
+        ("lights ball sky.exr -o ball.exr --reflectivity 1e-300 --ball 32,32,25", 6, "0.01 to 1"),
         ("lights effective none.zarr --leds lights.json", 5, "none.zarr"),
     ],
 )
@@ -94,6 +118,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     command: str, code: int, said: str, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
     write_hdr(Path("tiny.exr"), np.ones((4, 8, 3), np.float32))
+    write_hdr(Path("nan.exr"), np.full((64, 64, 3), np.nan, np.float32))
     before = sorted(path.name for path in folder.iterdir())
     assert run(command.split()) == code
     captured = capsys.readouterr()

@@ -47,7 +47,7 @@ def color(
     from litdome.pipeline import config_for, run_stage, side_stages
 
     if (like is not None) + person + (corners is not None) > 1 or (like is not None and (charts or reference)):
-        raise UsageError("--like, --person and --charts or --corners exclude each other", hint="give one of them")
+        raise UsageError("--like, --person and charts exclude each other", hint="give one of them")
     source = "person" if person else None
     given = {"charts_dir": charts, "corners_file": corners, "reference": reference, "like": like, "source": source}
     tables = read_tables(session, config_file, assignments)

@@ -11,17 +11,18 @@ import click
 
 from litdome.cli.capture import read_tables
 from litdome.cli.console import print_table, settings_options
-from litdome.errors import UsageError
+from litdome.errors import CalibrationError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from litdome.calib.leds.drive import DriveSolution, MapLight
-    from litdome.calib.leds.drive_files import Gain
+    from litdome.calib.leds.drive_files import DriveTable, Gain
     from litdome.calib.leds.led_set import LedSet
     from litdome.lighting import HdriConvention
 
+COARSE = 256  # codes: a LED at fewer is off by more than 0.2 %
 axes_option = click.option(
     "--axes", type=click.Choice(["y-up", "y-down", "z-up"]), help="Of the LED file, where it does not say them itself."
 )
@@ -76,6 +77,8 @@ def drive(
 
     Example: litdome lights drive hdris/*.hdr --leds lights.json -o drive.json
     """
+    import math
+
     import numpy as np
 
     from litdome.calib.leds.drive_files import check_drive_path, drive_table, write_drives
@@ -85,6 +88,10 @@ def drive(
     if output is not None:
         check_drive_path(output)
     chosen = _gain(gain)
+    if not all(map(math.isfinite, rotations)):
+        raise UsageError("--rotation: expected degrees", hint="--rotation 90")
+    if not 0.01 <= fps <= 1e4:
+        raise UsageError(f"--fps {fps:g}: 0.01 to 10000 is possible", hint="--fps 25")
     centre_mm = None if centre is None else np.array(_numbers("--centre", centre, 3))
     leds = read_leds(leds_file, axes=axes, centre_mm=centre_mm).without(_indices(dark))
     mix = None if mix_file is None else read_mix_chart(mix_file)
@@ -105,6 +112,8 @@ def drive(
         rows.append([name, *map(_percent, shares), f"{table.gains[n]:.4g}"])
     print_table(header, rows)
     click.echo(_leds_in_words(leds))
+    for warning in _drive_warnings(table, [one.solution.errors.p95 for one in solved.values()]):
+        click.echo(f"litdome: {warning}", err=True)
     if output is not None:
         write_drives(output, table, leds)
         click.echo(str(output))
@@ -149,8 +158,10 @@ def chart(photos: tuple[str, ...], output: Path, corners: str | None) -> None:
     """
     import numpy as np
 
+    from litdome.calib.leds.drive_files import check_new_file
     from litdome.calib.leds.mix_photos import read_chart_photos, write_readings
 
+    check_new_file(output)
     given = {}
     for photo in photos:
         light, equals, path = photo.partition("=")
@@ -188,6 +199,7 @@ def ball(
 
     Example: litdome lights ball front.exr right.exr --look 0,0 --look 90,0 -o room.exr
     """
+    from litdome.calib.leds.drive_files import check_new_file
     from litdome.calib.leds.mirror_ball import BallOutline, find_ball, map_from_ball
     from litdome.media.hdr import HDR_SUFFIXES, read_hdr, write_hdr
 
@@ -196,14 +208,20 @@ def ball(
             raise UsageError(f"{len(given)} {name} for {len(photos)} photos", hint=f"one {name} for each photo")
     if len(photos) > 1 and not looks:
         raise UsageError("several photos, but not where their cameras look", hint="--look 0,0 --look 90,0")
-    if output.exists():
-        raise UsageError(f"{output}: exists already", hint="give another name, or remove it")
+    check_new_file(output)
+    if output.suffix.lower() != ".exr":
+        raise UsageError(f"{output}: HDRIs are written as .exr only", hint=f"-o {output.with_suffix('.exr')}")
+    if focal is not None and not 0 < focal < float("inf"):
+        raise UsageError(f"--focal {focal:g}: must be above 0, px", hint="leave it out")
     views = []
     for n, path in enumerate(photos):
         if path.suffix.lower() not in HDR_SUFFIXES:
             raise UsageError(f"{path}: a ball is photographed in linear light", hint="give .exr or .hdr")
         picture = read_hdr(path)
-        outline = BallOutline(*_numbers("--ball", balls[n], 3)) if balls else find_ball(picture)
+        try:
+            outline = BallOutline(*_numbers("--ball", balls[n], 3)) if balls else find_ball(picture)
+        except CalibrationError as error:
+            raise CalibrationError(f"{path}: {error.message}", hint=error.hint) from error
         views.append(_ball_view(picture, outline, looks[n] if looks else "0,0", focal))
         click.echo(f"{path}: ball at {outline.x:.1f},{outline.y:.1f}, radius {outline.radius:.1f} px")
     found = map_from_ball(views, height, convention, reflectivity=reflectivity)
@@ -326,10 +344,28 @@ def _leds_in_words(leds: LedSet) -> str:
     return f"{int(leds.valid.sum())} LEDs, {np.degrees(leds.spacing):.1f} degrees apart, the lowest at {lowest:.0f}"
 
 
+def _drive_warnings(table: DriveTable, p95: Sequence[float]) -> list[str]:
+    told = []
+    if all(share != share for share in p95):  # NaN
+        told.append("the LEDs cover no normal, so there is nothing to judge the drive by; is the centre right (mm)?")
+    for name, codes in zip(table.names[1:], table.codes[1:], strict=True):
+        if codes.max() < COARSE:
+            told.append(f"{name}: its brightest LED gets {codes.max()} of 65535, so rounding shows; try: --gain each")
+    return told
+
+
 def _gain(text: str) -> Gain:
-    if text == "shared":
-        return "shared"
-    return "each" if text == "each" else _numbers("--gain", text, 1)[0]
+    import math
+
+    if text == "shared" or text == "each":
+        return "shared" if text == "shared" else "each"
+    try:
+        gain = float(text)
+    except ValueError:
+        gain = math.nan
+    if not 0 < gain < math.inf:
+        raise UsageError(f"--gain {text}: expected shared, each, or a number above 0", hint="--gain shared")
+    return gain
 
 
 def _numbers(option: str, text: str, count: int) -> list[float]:
@@ -350,7 +386,8 @@ def _indices(text: str) -> list[int]:
     found: list[int] = []
     for part in filter(None, text.split(",")):
         first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
+        is_range = first.isdecimal() and (not dash or last.isdecimal()) and max(len(first), len(last)) < 7
+        if not is_range or int(last or first) < int(first):
             raise UsageError(f"--without {text}: expected numbers and ranges", hint="--without 3,17,200-205")
         found += range(int(first), int(last or first) + 1)
     return found

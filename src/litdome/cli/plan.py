@@ -74,6 +74,9 @@ def plan(
 
     if leds_file is not None and hdri_folder is None:
         raise UsageError("--leds without --hdris: nothing to drive them with", hint="--hdris DIR")
+    unused = [option for option, given in (("--mix", mix_file), ("--axes", axes)) if given and leds_file is None]
+    if unused:
+        raise UsageError(f"{unused[0]} without --leds: no LEDs to drive", hint="--leds FILE")
     pixels = _size(size)
     settings = PlanSettings(subject, cameras, pixels, fps, minutes, interleave, held_out, rotations, seed)
     speed_px_s = walking_speed(settings) if speed is None else speed
@@ -157,7 +160,8 @@ def _write_drives(
         for name in sorted({entry.name for entry in entries}):
             light = measure_light(read_hdr(files[name]), convention, str(files[name]))
             for entry in (entry for entry in entries if entry.name == name):
-                intensities[entry.entry] = drive_hdri(light, leds, rotation_deg=entry.rotation_deg).intensity
+                solved = drive_hdri(light, leds, rotation_deg=entry.rotation_deg)
+                intensities[entry.entry] = solved.intensity * entry.gain
                 progress("drive", len(intensities), len(entries))
     in_order = {entry.entry: intensities[entry.entry] for entry in entries}
     order = (drawn.schedule.hdri + 1).tolist()  # -1, no HDRI: flat

@@ -63,8 +63,12 @@ class PatchReading:
     clipped: npt.NDArray[np.bool_]
 
 
-def find_chart(picture: UInt8Array) -> ChartView | None:
+def find_chart(picture: UInt8Array, name: str = "picture") -> ChartView | None:
     """Where the chart is in a display-referred picture, shape (y, x, 3), RGB; None where none is found.
+
+    Args:
+        picture: RGB.
+        name: What errors call it.
 
     Raises:
         CalibrationError: The chart is seen as in a mirror: the picture is flipped.
@@ -86,7 +90,9 @@ def find_chart(picture: UInt8Array) -> ChartView | None:
     if rivals and rivals[0] < MIN_MARGIN * error:
         return None
     if is_mirrored:
-        raise CalibrationError("the colour chart is seen as in a mirror", hint="give pictures that are not flipped")
+        raise CalibrationError(
+            f"{name}: the colour chart is seen as in a mirror", hint="give a picture that is not flipped"
+        )
     return ChartView((corners + 0.5) / scale - 0.5, error)
 
 

@@ -12,6 +12,7 @@ from litdome.calib.color.light_gain import measure_light_gain
 from litdome.color import ColorCorrection
 from litdome.errors import CalibrationError
 from litdome.stage import SessionLike
+from litdome.store.lock import absolute_url
 from litdome.store.session import Session
 
 
@@ -23,10 +24,12 @@ def take_over(session: SessionLike, like: str) -> None:
         like: Path or URL of a session with a colour calibration.
 
     Raises:
-        CalibrationError: ``like`` has no colour calibration, not all cameras, pictures of another size, or no light
-            to compare.
+        CalibrationError: ``like`` is the session itself, has no colour calibration, not all cameras, pictures of another
+            size, or no light to compare.
     """
     other = Session.open(like)
+    if isinstance(session, Session) and absolute_url(other.url) == absolute_url(session.url):
+        raise CalibrationError(f"{like}: the session itself", hint="name another one, or --charts DIR")
     if not other.has("rig/color_affine"):
         raise CalibrationError(f"{like}: no colour calibration", hint=f"litdome color {like}")
     missing = [id for id in session.cameras if id not in other.cameras]

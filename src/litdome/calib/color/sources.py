@@ -92,12 +92,12 @@ def read_chart(
         return f"no picture {folder / camera}.png"
     display, light = _light_of(session, camera, path, sensor.recorded)
     if corners is None:
-        found = find_chart(np.asarray(np.clip(display, 0, 1) * 255 + 0.5).astype(np.uint8))
+        found = find_chart(np.asarray(np.clip(display, 0, 1) * 255 + 0.5).astype(np.uint8), str(path))
         if found is None:
             return f"no chart found in {path}"
         corners = found.corners
     else:
-        _check_corners(corners, sensor.recorded, f"camera {camera}")
+        check_corners(corners, sensor.recorded, f"camera {camera}")
     clean = light - sensor.floor
     if sensor.falloff is not None:
         clean = clean / _shares(sensor.recorded, sensor.falloff.coefficients)[..., None]
@@ -126,7 +126,9 @@ def read_corners(file: Path) -> dict[str, FloatArray]:
     try:
         table: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
         found = {camera: np.array(points, np.float64) for camera, points in table.items()}
-    except (OSError, ValueError, TypeError) as error:
+    except OSError as error:
+        raise CalibrationError(f"{file}: cannot be read ({error.strerror})", hint=hint) from error
+    except (ValueError, TypeError) as error:
         raise CalibrationError(f"{file}: {error}", hint=hint) from error
     for camera, points in found.items():
         if points.shape != (4, 2) or not np.isfinite(points).all():
@@ -158,7 +160,17 @@ def _shares(size: tuple[int, int], coefficients: FloatArray) -> Float32Array:
     return falloff_at((x**2 + (y**2)[:, None]) / ((width**2 + height**2) / 4), coefficients)
 
 
-def _check_corners(corners: FloatArray, size: tuple[int, int], name: str) -> None:
+def check_corners(corners: FloatArray, size: tuple[int, int], name: str) -> None:
+    """Refuse corners by hand that cannot be a chart's.
+
+    Args:
+        corners: Shape (4, 2), px.
+        size: (width, height) of the picture, px.
+        name: What errors call it.
+
+    Raises:
+        CalibrationError: Outside the picture, or not clockwise: in another order, or on one line.
+    """
     if (corners < 0).any() or (corners > np.array(size) - 1).any():
         raise CalibrationError(f"{name}: chart corners outside its {size[0]}x{size[1]} px", hint="px, x before y")
     edges = np.roll(corners, -1, axis=0) - corners

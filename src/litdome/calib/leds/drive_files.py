@@ -130,10 +130,21 @@ def check_drive_path(path: Path) -> None:
     """Refuse what `write_drives` would not write to.
 
     Raises:
-        UsageError: Another suffix, or the file exists.
+        UsageError: Another suffix, no such folder, or the file exists.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: drives are written as .json or .cbor", hint=f"-o {path.with_suffix('.json').name}")
+    check_new_file(path)
+
+
+def check_new_file(path: Path) -> None:
+    """Refuse what no new file can be written to, before anything is computed.
+
+    Raises:
+        UsageError: No such folder, or the file exists.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: no such folder {path.parent}", hint=f"mkdir -p {path.parent}")
     if path.exists():
         raise UsageError(f"{path}: exists already", hint="give another name, or remove it")
 

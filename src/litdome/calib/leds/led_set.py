@@ -23,6 +23,7 @@ WORLD_FROM_AXES: dict[str, FloatArray] = {
 }
 FEWEST_LEDS = 12  # an icosahedron: 63 degrees apart; fewer tell nothing of where light comes from
 ROUND = 0.1  # of the radius: LEDs farther off their sphere have no centre that could be found
+FARTHEST_MM = 1e6
 LARGEST_BYTES = 64 * 2**20
 
 
@@ -123,7 +124,7 @@ def read_leds(file: Path, *, axes: Axes | None = None, centre_mm: FloatArray | N
     content = read_json(file)
     positions = _rows(file, "light_positions", content.get("light_positions"), 3)
     said = content.get("light_axes")
-    if said is not None and said not in WORLD_FROM_AXES:
+    if said is not None and (not isinstance(said, str) or said not in WORLD_FROM_AXES):
         raise CalibrationError(f"{file}: light_axes is {str(said)[:40]!r}", hint=f"one of {', '.join(WORLD_FROM_AXES)}")
     if said is not None and axes is not None and axes != said:
         raise CalibrationError(f"{file}: says {said}, not {axes}", hint=f"--axes {said}, or leave it out")
@@ -200,6 +201,8 @@ def _rows(file: Path, key: str, listed: object, width: int) -> FloatArray:
         raise CalibrationError(f"{file}: {key} is not a list of {width} numbers each") from error
     if rows.ndim != 2 or rows.shape[1] != width or not np.isfinite(rows).all():
         raise CalibrationError(f"{file}: {key} is not a list of {width} finite numbers each")
+    if np.abs(rows).max(initial=0) > FARTHEST_MM:
+        raise CalibrationError(f"{file}: {key} beyond {FARTHEST_MM / 1e6:g} km", hint="millimetres")
     return rows
 
 

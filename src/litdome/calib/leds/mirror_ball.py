@@ -16,6 +16,7 @@ from litdome.lighting import HdriConvention, latlong_directions
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 RIM_PX = 3.0  # nearer to the outline the ball is squeezed below a pixel: the directions behind it stay unseen
+DARKEST_BALL = 0.01  # reflectivity
 SMALLEST_PX = 20.0  # radius: 80 texels of a whole sphere
 STEPS = (
     30  # of the search for the point that mirrors a direction; each brings it nearer by the ball's distance in radii
@@ -80,10 +81,11 @@ def map_from_ball(
         reflectivity: Of the ball; the map is brighter than the pictures by its inverse.
 
     Raises:
-        CalibrationError: A ball that is too small, or reaches out of its picture; a reflectivity outside 0..1.
+        CalibrationError: A ball that is too small, or reaches out of its picture, or shows nothing; a picture that is
+            not finite; a reflectivity outside 0.01..1.
     """
-    if not 0 < reflectivity <= 1:
-        raise CalibrationError(f"reflectivity {reflectivity:g}: must be above 0 and at most 1")
+    if not DARKEST_BALL <= reflectivity <= 1:
+        raise CalibrationError(f"reflectivity {reflectivity:g}: {DARKEST_BALL:g} to 1 is possible")
     total = np.zeros((height, 2 * height, 4))
     for view in views:
         _check_outline(view)
@@ -93,6 +95,8 @@ def map_from_ball(
         stacked = np.concatenate([radiance * weight[..., None], weight[..., None]], axis=2)
         total += stacked.reshape(height, fine, 2 * height, fine, 4).mean(axis=(1, 3))
     seen = total[..., 3] > 0
+    if not seen.any():
+        raise CalibrationError("the ball shows nothing from there", hint="correct --focal (px), or leave it out")
     total[seen] /= total[seen][:, 3:] * [1, 1, 1, 0] + [0, 0, 0, 1]
     return BallMap((total[..., :3] / reflectivity).astype(np.float32), seen)
 
@@ -127,8 +131,10 @@ def find_ball(picture: npt.NDArray[np.floating[Any]]) -> BallOutline:
     """The outline of the ball in a linear picture, shape (y, x, 3).
 
     Raises:
-        CalibrationError: No circle that an edge follows for 60 % of its length.
+        CalibrationError: No circle that an edge follows for 60 % of its length, or values that are not finite.
     """
+    if not np.isfinite(picture).all():
+        raise CalibrationError("the picture holds NaN or infinite values", hint="export it again")
     scale = min(1.0, WORK_PX / max(picture.shape[:2]))
     grey = picture.astype(np.float32).mean(axis=2)
     level = max(float(np.quantile(grey, 0.9)), 1e-9)
@@ -201,6 +207,8 @@ def _ball_centre(outline: BallOutline, intrinsics: FloatArray) -> FloatArray:
 def _check_outline(view: BallView) -> None:
     ball, (height, width) = view.outline, view.picture.shape[:2]
     where = f"ball at {ball.x:.0f},{ball.y:.0f} of radius {ball.radius:.0f} px"
+    if not np.isfinite(view.picture).all():
+        raise CalibrationError(f"{where}: its picture holds NaN or infinite values", hint="export it again")
     if ball.radius < SMALLEST_PX:
         raise CalibrationError(f"{where}: at least {SMALLEST_PX:.0f} px are needed")
     inside = ball.radius - 1 <= ball.x <= width - ball.radius and ball.radius - 1 <= ball.y <= height - ball.radius

@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.calib.color.charts import find_chart, read_patches
+from litdome.calib.color.sources import check_corners
+from litdome.calib.leds.drive_files import check_new_file
 from litdome.calib.leds.mixing import COLUMNS, NEUTRAL, TARGET
 from litdome.color import linear_from_srgb, srgb_from_linear
-from litdome.errors import CalibrationError, UsageError
+from litdome.errors import CalibrationError
 from litdome.media.hdr import HDR_SUFFIXES, read_hdr
 from litdome.media.images import read_picture
 
@@ -35,7 +37,8 @@ def read_chart_photos(photos: Mapping[str, Path], corners: FloatArray | None = N
         Shape (24, 3) by light; NaN for patches that any photograph shows clipped, covered or not at all.
 
     Raises:
-        CalibrationError: No chart found, other picture sizes, the white patch or most patches cannot be read.
+        CalibrationError: No chart found or it is mirrored, corners that are none, other picture sizes, the white patch or
+            most patches cannot be read.
     """
     linear = {light: _linear(path) for light, path in photos.items()}
     sizes = {picture.shape[:2] for picture in linear.values()}
@@ -44,6 +47,9 @@ def read_chart_photos(photos: Mapping[str, Path], corners: FloatArray | None = N
     display = _as_displayed(linear, {light: path.suffix.lower() in HDR_SUFFIXES for light, path in photos.items()})
     if corners is None:
         corners = _found_corners(display)
+    else:
+        height, width = next(iter(sizes))
+        check_corners(corners, (width, height), "--corners")
     readings = {light: read_patches(display[light], linear[light], corners) for light in photos}
     usable = np.all([reading.usable for reading in readings.values()], axis=0)
     if not usable[WHITE_PATCH] or usable.sum() < FEWEST_PATCHES:
@@ -60,10 +66,9 @@ def write_readings(path: Path, readings: Mapping[str, FloatArray]) -> None:
     """Write readings as the table that `read_mix_chart` reads; patches that are NaN are left out.
 
     Raises:
-        UsageError: The file exists.
+        UsageError: No such folder, or the file exists.
     """
-    if path.exists():
-        raise UsageError(f"{path}: exists already", hint="give another name, or remove it")
+    check_new_file(path)
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
@@ -93,7 +98,7 @@ def _as_displayed(linear: Mapping[str, FloatArray], is_hdr: Mapping[str, bool]) 
 
 def _found_corners(display: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
     for light in sorted(display, key=lambda light: (light != TARGET, light != "white", light)):
-        found = find_chart(np.round(255 * display[light]).astype(np.uint8))
+        found = find_chart(np.round(255 * display[light]).astype(np.uint8), f"{light} photograph")
         if found is not None:
             return found.corners
     raise CalibrationError(
