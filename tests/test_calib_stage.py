@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from litdome.compute import Threads
 from litdome.errors import CalibrationError
 from litdome.geometry import Camera, Rig, invert_rigid, look_at
 from litdome.media.encode import VideoWriter
-from litdome.pipeline import calibrate_new_rig, run_stage, stage_status
+from litdome.pipeline import calibrate_new_rig, run_stage, stage_status, wanted_fingerprint
 from litdome.store.session import Session
 
 COLUMNS, ROWS, SQUARE_M, TEXELS = 7, 5, 0.12, 48
@@ -159,6 +160,30 @@ def test_boards_give_the_rig_back(session: Session) -> None:
         assert np.linalg.norm(relative[:3, 3] - expected[:3, 3]) < 0.02  # of 2 m and 3.9 m
         assert np.linalg.norm(ours.centre - theirs.centre) < 0.05  # the level world is the true one here
     assert session.read("rig/pose_std").shape == (3, 6) and session.read("rig/intrinsics_std").shape == (3, 12)
+
+
+def test_a_relative_folder_is_the_same_footage_from_another_directory(
+    take: Path, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(take.parent)
+    (tmp_path / "near").mkdir()
+    write_calibration(take.parent / "rig.json", truth(), "nerfstudio")
+    points = points_file(take.parent)
+    for options in (["--import", "rig.json"], ["--import", "rig.json", "--points", points.name]):
+        assert run(["-q", "calibrate", session.url, *options]) == 0
+    record = session.record("calibrate")
+    monkeypatch.chdir(tmp_path / "near")
+    up = Path(os.path.relpath(take.parent))
+    options = ["--import", str(up / "rig.json"), "--points", str(up / points.name)]
+    assert ".." in str(up) and run(["-q", "calibrate", session.url, *options]) == 0
+    assert session.record("calibrate") == record
+    monkeypatch.chdir(take)
+    config = CalibrateConfig(boards_dir="boards", intrinsics_file="../rig.json")
+    files = [config.boards_dir, config.intrinsics_file]
+    assert files == [str(take / "boards"), str(take.parent / "rig.json")]
+    assert wanted_fingerprint(session, Calibrate(), config) == wanted_fingerprint(
+        session, Calibrate(), CalibrateConfig(boards_dir=str(take / "boards"), intrinsics_file=files[1])
+    )
 
 
 def test_what_the_rig_rests_on_is_kept(rig_url: str) -> None:

@@ -165,10 +165,11 @@ def run_stage(
             forget_done(session, stage.name)  # first: who is killed here leaves no old flags under the new record
             record = StageRecord(stage.name, stage.version, fingerprint, found, settings, started=now())
             session.write_record(record)
-        units = stage.prepare(session, config)
-        done = _done_flags(session, stage.name, len(units))
-        pending = [i for i, unit in enumerate(units) if not done[i] and select.holds(unit)]
+        done = np.zeros(0, bool)
         try:
+            units = stage.prepare(session, config)
+            done = _done_flags(session, stage.name, len(units))
+            pending = [i for i, unit in enumerate(units) if not done[i] and select.holds(unit)]
             _run_pending(
                 session, StageWork(session, stage, config, units), pending, done, executor, progress, should_stop
             )
@@ -370,7 +371,7 @@ def _file_fingerprints(session: Session, stage: Stage, config: StageConfig) -> d
     input_files = getattr(stage, "input_files", None)
     if input_files is None:
         return {}
-    files = [path for path in input_files(session, config) if path.is_file()]
+    files = [path.absolute() for path in input_files(session, config) if path.is_file()]
     record = session.record(stage.name)
     if not files:
         return {"files": record.inputs["files"]} if record is not None and "files" in record.inputs else {}

@@ -74,6 +74,7 @@ class Calibration:
         corners: What it rests on.
         boards: rig_from_board by view, shape (4, 4).
         summary: Further numbers of the stage's record.
+        has_poses: False where only lenses were found; the cameras then stand at the origin.
         warnings: What was left out, or looks wrong.
     """
 
@@ -86,6 +87,7 @@ class Calibration:
     boards: Mapping[int, FloatArray] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    has_poses: bool = True
 
     @classmethod
     def of_rig(cls, rig: Rig, source: str) -> Calibration:

@@ -53,19 +53,24 @@ def write_calibration(session: SessionLike, found: Calibration, fitted: Rig, key
     _write_rig(session, "intrinsics", [c.intrinsics for c in fitted.cameras], ("row", "column"), "px", "K")
     _write_rig(session, "distortion", [c.distortion for c in fitted.cameras], ("coefficient",), "1", "OpenCV order")
     _write_rig(session, "intrinsics_std", std, ("parameter",), "px", "fx fy cx cy, then distortion")
-    _write_rig(session, "pose_std", found.pose_std, ("parameter",), "rad, m", "against the first camera")
     _write_rig(session, "reprojection_px", found.rms_px * scales, (), "px", "root mean square per corner")
     session.set_attrs("rig/reprojection_px", source=found.source)
     session.set_attrs("rig/size", models=[camera.model for camera in fitted.cameras])
     _write_corners(session, found)
     _write_own(session, "intrinsics", [c.intrinsics for c in found.rig.cameras], "camera", "px", "K, board pictures")
-    _write_own(session, "rig_from_camera", [c.world_from_camera for c in found.rig.cameras], "camera", "m", "as solved")
-    _write_own(session, "rig_from_board", [found.boards[v] for v in sorted(found.boards)], "view", "m", "as solved")
-    session.set_attrs("calibration/rig_from_board", views=sorted(found.boards))
+    if found.has_poses:
+        _write_poses(session, found)
     known = np.isfinite(found.rms_px).all()
     rms = {"rms_px": [round(float(value), 4) for value in found.rms_px]} if known else {}
     summary = {"source": found.source, **rms, **found.summary}
-    session.set_attrs("calibration/rig_from_camera", key=list(key), summary=summary, warnings=list(found.warnings))
+    session.set_attrs("calibration/intrinsics", key=list(key), summary=summary, warnings=list(found.warnings))
+
+
+def _write_poses(session: SessionLike, found: Calibration) -> None:
+    _write_rig(session, "pose_std", found.pose_std, ("parameter",), "rad, m", "against the first camera")
+    _write_own(session, "rig_from_camera", [c.world_from_camera for c in found.rig.cameras], "camera", "m", "as solved")
+    _write_own(session, "rig_from_board", [found.boards[v] for v in sorted(found.boards)], "view", "m", "as solved")
+    session.set_attrs("calibration/rig_from_board", views=sorted(found.boards))
 
 
 def _write_rig(
@@ -116,10 +121,29 @@ def write_world(session: SessionLike, found: Rig, boards: Mapping[int, FloatArra
 
 
 def stored_key(session: SessionLike) -> tuple[str, str] | None:
-    """What the stored calibration was found from; None where there is none that could be placed anew."""
-    path = "calibration/rig_from_camera"
-    settings, files = session.array(path).attrs["key"] if session.has(path) else (None, None)
+    """What the stored calibration was found from; None where there is none, or another version's."""
+    path = "calibration/intrinsics"
+    settings, files = session.array(path).attrs.get("key", (None, None)) if session.has(path) else (None, None)
     return None if settings is None else (str(settings), str(files))
+
+
+def has_poses(session: SessionLike) -> bool:
+    """Whether what is stored holds poses, not lenses alone."""
+    return session.has("calibration/rig_from_camera")
+
+
+def stored_lenses(session: SessionLike) -> Rig:
+    """The lenses of a session, at the sizes of the board pictures where it knows them; no pose counts.
+
+    Raises:
+        CalibrationError: The session is not calibrated.
+    """
+    lenses = session.lenses
+    if stored_key(session) is None:
+        return lenses
+    sizes = session.array("calibration/corner_px").attrs["sizes"]
+    pairs = zip(lenses.cameras, sizes, session.read("calibration/intrinsics"), strict=True)
+    return Rig(tuple(replace(camera, width=w, height=h, intrinsics=k) for camera, (w, h), k in pairs))
 
 
 def stored_rig(session: SessionLike) -> tuple[Rig, Mapping[int, FloatArray]]:
@@ -158,7 +182,7 @@ def calibration_of(session: SessionLike, source: str) -> Calibration:
     rms, lens_std, pose_std = (
         session.read(f"rig/{name}") for name in ("reprojection_px", "intrinsics_std", "pose_std")
     )
-    own = session.array("calibration/rig_from_camera").attrs
+    own = session.array("calibration/intrinsics").attrs
     summary = {key: value for key, value in own["summary"].items() if key not in ("source", "rms_px")}
     return replace(
         found,

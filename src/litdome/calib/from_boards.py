@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from litdome.calib.boards import BoardSpec, BoardTake, BoardView, check_mirrored, choose_views, detect_take
+from litdome.calib.boards import (
+    BoardSpec,
+    BoardTake,
+    BoardView,
+    check_mirrored,
+    choose_joint_views,
+    choose_views,
+    detect_take,
+)
 from litdome.calib.boards.footage import BoardFootage
 from litdome.calib.boards.takes import need_common_sizes, need_pose_takes, need_size, picture_size, search_takes
 from litdome.calib.calibration import LENS_VALUES, BoardCorners, Calibration
 from litdome.calib.fit import match_names
+from litdome.calib.lens_takes import board_summary, fit_lens, lenses_from_boards
 from litdome.calib.rig_check import check_copies, check_rig
-from litdome.calib.solve.lenses import calibrate_lens
-from litdome.calib.solve.poses import RigSolution, solve_rig
+from litdome.calib.settings import SolveSettings
+from litdome.calib.solve.poses import RigSolution, refined_terms, solve_rig
 from litdome.errors import CalibrationError
-from litdome.geometry import Camera, LensModel, Rig
+from litdome.geometry import Camera, Rig
 from litdome.progress import Progress, silent
 
-LENS_VIEWS = 40  # of one camera's take for its lens alone; more say little new
 FloatArray = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class SolveSettings:
-    """What the user chose; fields as in `litdome.calib.stage.CalibrateConfig`."""
-
-    refine: str = "auto"
-    max_rms_px: float = 2.0
-    max_pictures: int = 80
-    model: LensModel = "pinhole5"
-    models: Mapping[str, LensModel] | None = None
-
-    def model_of(self, id: str) -> LensModel:
-        """The lens model of a camera."""
-        return (self.models or {}).get(id, self.model)
 
 
 def calibrate_from_boards(
@@ -49,6 +42,8 @@ def calibrate_from_boards(
     progress: Progress = silent,
 ) -> Calibration:
     """Lenses from the intrinsic takes (or, where a camera has none, its extrinsic one), poses from the extrinsic takes.
+
+    Where no camera has an extrinsic take and lenses are not known either, lenses are all that is found.
 
     Args:
         footage: Where the takes lie.
@@ -66,7 +61,12 @@ def calibrate_from_boards(
     match_names(tuple(footage.cameras), ids, "the board footage")
     others = [id for id in footage.cameras if id not in ids]
     footage = replace(footage, cameras={id: footage.cameras[id] for id in ids})
+    if lenses is None and not footage.shows_poses(ids):
+        found = lenses_from_boards(footage, spec, ids, settings, progress)
+        return replace(found, warnings=(*_not_asked_for(others), *found.warnings))
     need_pose_takes(footage)
+    models = [settings.model_of(id) if lenses is None else lenses[id].model for id in ids]
+    refined_terms(models, settings.refine)  # a slip of the pen is no reason to search for boards
     if spec.same_upside_down:
         raise CalibrationError(
             f"{spec} looks the same upside down: poses would be ambiguous",
@@ -75,7 +75,7 @@ def calibrate_from_boards(
     need_common_sizes(footage, lenses)
     joint, own = search_takes(footage, spec, settings.max_pictures, progress, with_lenses=lenses is None)
     check_copies({id: take.views for id, take in joint.items()})
-    start, deviations, warnings = [], [], [f"board footage of {id}: the session has no such camera" for id in others]
+    start, deviations, warnings = [], [], _not_asked_for(others)
     warnings += [f"camera {id}: {take.said}" for id, take in joint.items() if take.said]
     warnings += check_mirrored(joint)
     for id in ids:
@@ -84,11 +84,21 @@ def calibrate_from_boards(
         deviations.append(deviation)
         warnings += [f"camera {id}: board picture {view} left out of the lens" for view in rejected]
     progress("poses", 0, 1)
-    solution = solve_rig(start, {id: take.views for id, take in joint.items()}, spec, refine=settings.refine)
+    solution = solve_rig(start, best_views(joint, settings.max_views), spec, refine=settings.refine)
     progress("poses", 1, 1)
     _need_believable(ids, solution, settings.max_rms_px)
     warnings += [*check_rig(solution.rig), *solution.warnings]
     return _calibration(solution, joint, np.array(deviations), tuple(dict.fromkeys(warnings)))
+
+
+def best_views(takes: Mapping[str, BoardTake], count: int) -> dict[str, dict[int, BoardView]]:
+    """Those views of the pose takes that show most: sharp ones, of the whole picture, that connect the cameras."""
+    chosen = set(choose_joint_views(takes, count))
+    return {id: {n: view for n, view in take.views.items() if n in chosen} for id, take in takes.items()}
+
+
+def _not_asked_for(ids: Sequence[str]) -> list[str]:
+    return [f"board footage of {id}: the session has no such camera" for id in ids]
 
 
 def floor_views(footage: BoardFootage, spec: BoardSpec, rig: Rig) -> dict[str, BoardView]:
@@ -124,10 +134,7 @@ def _lens(
     """A camera without a pose, its standard deviations, shape (12,), and the pictures that contradict it."""
     if lenses is not None:
         return replace(lenses[id], id=id, world_from_camera=np.eye(4)), np.full(LENS_VALUES, np.nan), ()
-    chosen = choose_views(take, LENS_VIEWS)
-    views = {view: take.views[view] for view in chosen}
-    lens = calibrate_lens(views, take.spec, take.size, model=settings.model_of(id), name=f"camera {id}")
-    camera = Camera(id, *lens.size, lens.intrinsics, lens.distortion, np.eye(4), lens.model)
+    camera, lens = fit_lens(id, take, settings)
     return camera, lens.std, lens.rejected
 
 
@@ -156,9 +163,8 @@ def _calibration(
         tuple(joint[id].variant for id in ids),
     )
     used = {id: len(np.unique(table.view[(table.camera == n) & (table.state < 2)])) for n, id in enumerate(ids)}
-    board = joint[ids[0]].spec
     summary = {
-        "board": {"columns": board.columns, "rows": board.rows, "square_mm": round(1000 * board.square_m, 6)},
+        "board": board_summary(joint[ids[0]].spec),
         "trimmed_rms_px": round(float(solution.trimmed_rms_px), 4),
         "all_rms_px": round(float(solution.all_rms_px), 4),
         "held_out_rms_px": round(float(solution.held_out_rms_px), 4),

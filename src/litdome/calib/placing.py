@@ -58,8 +58,15 @@ def _world_of_file(file: Path) -> Placement:
 
 
 def boards_folder(session: SessionLike, config: CalibrateConfig) -> Path:
-    """Where the board takes lie."""
-    return Path(config.boards_dir or Path(str(session.attrs.get("recording", ""))) / "boards")
+    """Where the board takes lie.
+
+    Raises:
+        CalibrationError: Nobody says it, and the session was not recorded.
+    """
+    recording = session.attrs.get("recording")
+    if config.boards_dir is None and recording is None:
+        raise CalibrationError("this session holds no take, and so no boards of its own", hint="--boards DIR")
+    return Path(config.boards_dir or Path(str(recording)) / "boards")
 
 
 def find_board(session: SessionLike, config: CalibrateConfig, footage: BoardFootage) -> BoardSpec:

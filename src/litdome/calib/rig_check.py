@@ -28,8 +28,20 @@ def check_rig(rig: Rig) -> list[str]:
     """Refuse a rig with lenses that cannot be, and say what else looks wrong.
 
     Returns:
-        Warnings in words, each naming its cameras: two cameras at one place, a scale that no stage has, lenses that
-        fold in the corners of the picture.
+        Warnings in words, each naming its cameras: as `check_lenses`, two cameras at one place, a scale that no stage
+        has.
+
+    Raises:
+        CalibrationError: As `check_lenses`.
+    """
+    return [*check_lenses(rig), *_same_place(rig), *_scale_warnings(rig)]
+
+
+def check_lenses(rig: Rig) -> list[str]:
+    """The same of the lenses alone: poses do not count.
+
+    Returns:
+        Warnings in words: lenses that fold in the corners of the picture.
 
     Raises:
         CalibrationError: Lenses that cannot be; all of them are named, with measured and allowed.
@@ -38,7 +50,7 @@ def check_rig(rig: Rig) -> list[str]:
     if bad:
         hint = f"calibrate {'these cameras' if len(bad) > 1 else 'this camera'} again"
         raise CalibrationError(f"not to be believed: camera {'; camera '.join(bad)}", hint=hint)
-    return [*_fold_warnings(rig), *_same_place(rig), *_scale_warnings(rig)]
+    return _fold_warnings(rig)
 
 
 def lens_problem(camera: Camera) -> str | None:

@@ -11,8 +11,10 @@ from litdome.calib.boards.footage import BoardFootage, read_footage
 from litdome.calib.calibration import Calibration
 from litdome.calib.calibration_store import (
     calibration_of,
+    has_poses,
     stored_cameras,
     stored_key,
+    stored_lenses,
     stored_rig,
     write_calibration,
     write_world,
@@ -21,7 +23,7 @@ from litdome.calib.exchange import files_read, read_calibration
 from litdome.calib.fit import StoredCamera, fit_rig, match_names, match_rig
 from litdome.calib.from_boards import calibrate_from_boards
 from litdome.calib.placing import STORE_FILE, boards_folder, find_board, place
-from litdome.calib.rig_check import check_rig
+from litdome.calib.rig_check import check_lenses, check_rig
 from litdome.calib.settings import WORLD_SETTINGS, CalibrateConfig
 from litdome.errors import CalibrationError, LitdomeError
 from litdome.geometry import Rig
@@ -30,6 +32,7 @@ from litdome.stage import SessionLike, StageConfig, Summary, Unit
 from litdome.store.provenance import digest, file_fingerprint
 from litdome.store.session import Session
 
+NO_POSES = "no poses, only lenses: film boards/extrinsic with all cameras in step and calibrate again, or --import FILE"
 SESSION_PARTS = ("rig", "calibration", "steps/calibrate")  # of a session that is imported
 
 
@@ -54,14 +57,17 @@ class Calibrate:
         again."""
         cameras, key = stored_cameras(session), solution_key(session, config)
         if is_solved(session, key):
+            if not has_poses(session):
+                return need_no_world(config)
             rig, boards = stored_rig(session)
-            placement = place(rig, fit_rig(rig, cameras), config, session)
-        else:
-            found = find_calibration(session, cameras, config, self.progress)
-            rig, boards, fitted = found.rig, found.boards, fit_rig(found.rig, cameras)
-            placement = place(rig, fitted, config, session)
-            write_calibration(session, found, fitted, key)
-        write_world(session, rig, boards, placement)
+            return write_world(session, rig, boards, place(rig, fit_rig(rig, cameras), config, session))
+        found = find_calibration(session, cameras, config, self.progress)
+        fitted = fit_rig(found.rig, cameras)
+        if not found.has_poses:
+            return write_calibration(session, found, fitted, key)
+        placement = place(found.rig, fitted, config, session)
+        write_calibration(session, found, fitted, key)
+        write_world(session, found.rig, found.boards, placement)
 
     def input_files(self, session: SessionLike, config: CalibrateConfig) -> list[Path]:
         """The imported file or session, the board takes, the marked points."""
@@ -70,9 +76,12 @@ class Calibrate:
 
     def finish(self, session: SessionLike, config: CalibrateConfig) -> Summary:
         """Errors by camera and over all, what was refined, how the world was found."""
-        own, world = (session.array(f"{path}_from_camera").attrs for path in ("calibration/rig", "rig/world"))
-        summary = {"cameras": list(session.cameras), **own["summary"], "world": world["world"]}
-        return {**summary, "warnings": [*own["warnings"], *world["warnings"]]}
+        own = session.array("calibration/intrinsics").attrs
+        summary = {"cameras": list(session.cameras), **own["summary"]}
+        if not has_poses(session):
+            return {**summary, "lenses_only": True, "warnings": [NO_POSES, *own["warnings"]]}
+        world = session.array("rig/world_from_camera").attrs
+        return {**summary, "world": world["world"], "warnings": [*own["warnings"], *world["warnings"]]}
 
 
 def find_calibration(
@@ -86,17 +95,20 @@ def find_calibration(
     if config.source == "import":
         if config.import_file is None:
             raise CalibrationError("calibrate: source is import, but no file", hint="--import FILE")
-        return import_calibration(Path(config.import_file), cameras)
+        return import_calibration(_local(config.import_file), cameras)
     ids = [camera.id for camera in cameras]
     footage = read_footage(boards_folder(session, config)).called(ids)
-    lenses = None if config.intrinsics_file is None else _known_lenses(Path(config.intrinsics_file), cameras)
+    lenses = None if config.intrinsics_file is None else _known_lenses(_local(config.intrinsics_file), cameras)
+    if lenses is None and not footage.shows_poses(ids):
+        _need_no_poses(session, boards_folder(session, config))
+        need_no_world(config)
     unknown = sorted(set(config.models) - set(ids))
     if unknown:
         raise CalibrationError(f"calibrate.models: no camera {', '.join(unknown)}", hint=f"cameras: {', '.join(ids)}")
     spec = find_board(session, config, footage)
     found = calibrate_from_boards(footage, spec, ids, config.solve_settings(), lenses=lenses, progress=progress)
     known = f", lenses from {Path(config.intrinsics_file).name}" if config.intrinsics_file else ""
-    return replace(found, source=f"boards{known}")
+    return replace(found, source=f"boards{known}" if found.has_poses else found.source)
 
 
 def import_calibration(file: Path, cameras: Sequence[StoredCamera]) -> Calibration:
@@ -107,10 +119,9 @@ def import_calibration(file: Path, cameras: Sequence[StoredCamera]) -> Calibrati
         StoreError: A folder that looks like a session, and is none.
     """
     source = f"import {file.name}"
-    is_session = (file / STORE_FILE).is_file()
     found = (
-        calibration_of(Session.open(str(file)), source)
-        if is_session
+        calibration_of(_posed(file), source)
+        if (file / STORE_FILE).is_file()
         else Calibration.of_rig(read_rig(file, cameras), source)
     )
     rig = match_rig(found.rig, cameras, file.name)
@@ -128,7 +139,7 @@ def read_rig(file: Path, cameras: Sequence[StoredCamera] = ()) -> Rig:
         StoreError: A folder that looks like a session, and is none.
     """
     is_session = (file / STORE_FILE).is_file()
-    return Session.open(str(file)).rig if is_session else read_calibration(file, sizes=_sizes(cameras))
+    return _posed(file).rig if is_session else read_calibration(file, sizes=_sizes(cameras))
 
 
 def _sizes(cameras: Sequence[StoredCamera]) -> dict[str, tuple[int, int]]:
@@ -137,9 +148,56 @@ def _sizes(cameras: Sequence[StoredCamera]) -> dict[str, tuple[int, int]]:
 
 
 def _known_lenses(file: Path, cameras: Sequence[StoredCamera]) -> Rig:
-    lenses = match_rig(read_calibration(file, sizes=_sizes(cameras), need_poses=False), cameras, file.name)
-    check_rig(lenses)
+    is_session = (file / STORE_FILE).is_file()
+    found = (
+        stored_lenses(Session.open(str(file)))
+        if is_session
+        else read_calibration(file, sizes=_sizes(cameras), need_poses=False)
+    )
+    lenses = match_rig(found, cameras, file.name)
+    check_lenses(lenses)
     return lenses
+
+
+def _posed(file: Path) -> Session:
+    """A session that is not known to lack poses."""
+    session = Session.open(str(file))
+    if session.has("rig/intrinsics") and not session.has("rig/world_from_camera"):
+        raise CalibrationError(
+            f"{file}: holds lenses and no poses", hint=f"--boards DIR --intrinsics {file}, DIR with extrinsic/ takes"
+        )
+    return session
+
+
+def _local(name: str) -> Path:
+    if "://" in name:
+        raise CalibrationError(
+            f"{name}: a rig is read from this machine's disk", hint=f"litdome session copy {name} rig.zarr"
+        )
+    return Path(name)
+
+
+def _need_no_poses(session: SessionLike, boards: Path) -> None:
+    """Refuse to put lenses alone over a calibration that holds poses."""
+    if session.has("rig/world_from_camera"):
+        raise CalibrationError(
+            f"{boards}: only lens takes, and the cameras have poses already, which new lenses would spoil",
+            hint="film boards/extrinsic too, or calibrate the lenses into a session of their own: litdome calibrate "
+            f"lenses.zarr --boards {boards}",
+        )
+
+
+def need_no_world(config: CalibrateConfig) -> None:
+    """Refuse to place a rig that has no poses.
+
+    Raises:
+        CalibrationError: A world was asked for.
+    """
+    if config.world != "auto" or config.world_points is not None:
+        raise CalibrationError(
+            "only lenses are known: without poses there is nothing to place in the world",
+            hint="film boards/extrinsic/<camera> with all cameras in step",
+        )
 
 
 def solution_key(session: SessionLike, config: CalibrateConfig) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,15 @@ if TYPE_CHECKING:
     from litdome.store.provenance import StageRecord
     from litdome.store.session import Session
 
+NO_WORLD = "none yet, no camera has a pose"
 WORLDS = ("auto", "floor", "points", "cameras", "file")
 
 
 @click.command()
 @click.argument("session", type=str)
 @click.option("--boards", type=click.Path(path_type=Path), help="Folder with board takes; default the recording's.")
-@click.option("--intrinsics", type=click.Path(path_type=Path), help="Lenses from this file, poses from the boards.")
-@click.option("--import", "import_file", type=click.Path(path_type=Path), help="Another program's file, or a session.")
+@click.option("--intrinsics", type=str, help="Lenses from this file or session, poses from the boards.")
+@click.option("--import", "import_file", type=str, help="Another program's file, or a session.")
 @click.option("--board", metavar="KIND:COLUMNSxROWS:MM...", help="The board: charuco:9x7:100:75:DICT_4X4_100.")
 @click.option("--model", type=click.Choice(["pinhole5", "pinhole8", "fisheye4"]), help="Lens model of all cameras.")
 @click.option("--check", is_flag=True, help="Only look: was a lens knocked, can the rig be? Exit 1 with findings.")
@@ -34,8 +36,8 @@ WORLDS = ("auto", "floor", "points", "cameras", "file")
 def calibrate(
     session: str,
     boards: Path | None,
-    intrinsics: Path | None,
-    import_file: Path | None,
+    intrinsics: str | None,
+    import_file: str | None,
     board: str | None,
     model: str | None,
     check: bool,
@@ -56,8 +58,8 @@ def calibrate(
         raise UsageError("--check and --align exclude each other", hint="give one of them")
     source = {
         "boards_dir": boards and str(boards),
-        "intrinsics_file": intrinsics and str(intrinsics),
-        "import_file": import_file and str(import_file),
+        "intrinsics_file": intrinsics,
+        "import_file": import_file,
         "board": board,
         "model": model,
     }
@@ -124,7 +126,9 @@ def _say_calibration(url: str, record: StageRecord) -> None:
     from litdome import open_session
 
     opened = open_session(url)
-    print_table(["camera", "size", "f px", "RMS px", "views", "refined", "weakly seen"], _rows(opened, record))
+    print_table(
+        ["camera", "size", "f px", "RMS px", "views", "left out", "refined", "weakly seen"], _rows(opened, record)
+    )
     summary = record.summary
     numbers = {
         "held-out": ("held_out_rms_px", "px"),
@@ -134,13 +138,14 @@ def _say_calibration(url: str, record: StageRecord) -> None:
     }
     said = [f"{name} {summary[key]:.3f} {unit}" for name, (key, unit) in numbers.items() if key in summary]
     click.echo(", ".join([str(summary["source"]), *said]))
-    click.echo(f"world: {summary['world']}")
+    click.echo(f"world: {summary.get('world', NO_WORLD)}")
 
 
 def _rows(session: Session, record: StageRecord) -> list[list[object]]:
     summary, deviations = record.summary, session.read("rig/intrinsics_std")
+    left_out = Counter(id for id, _ in summary.get("views_left_out", ()))
     rows = []
-    for n, camera in enumerate(session.rig.cameras):
+    for n, camera in enumerate(session.lenses.cameras):
         deviation = f" ± {deviations[n, 0]:.2f}" if deviations[n, 0] == deviations[n, 0] else ""
         rows.append(
             [
@@ -149,6 +154,7 @@ def _rows(session: Session, record: StageRecord) -> list[list[object]]:
                 f"{camera.intrinsics[0, 0]:.1f}{deviation}",
                 f"{summary['rms_px'][n]:.3f}" if "rms_px" in summary else "-",
                 summary.get("views", {}).get(camera.id, "-"),
+                left_out[camera.id] if "views" in summary else "-",
                 *(" ".join(summary.get(key, {}).get(camera.id, ())) or "-" for key in ("freed", "weak")),
             ]
         )
@@ -159,12 +165,14 @@ def _check(url: str) -> int:
     """What looks wrong with a calibrated session: its rig, and lenses knocked during the take."""
     from litdome import open_session
     from litdome.calib.drift import check_drift
-    from litdome.calib.rig_check import check_rig, lens_problem
+    from litdome.calib.stage import NO_POSES
+    from litdome.calib.rig_check import check_lenses, check_rig, lens_problem
 
     opened = open_session(url)
-    rig = opened.rig
+    has_poses = opened.has("rig/world_from_camera")
+    rig = opened.rig if has_poses else opened.lenses
     problems = [f"{camera.id}: {problem}" for camera in rig.cameras if (problem := lens_problem(camera)) is not None]
-    findings = problems or check_rig(rig)
+    findings = problems or (check_rig(rig) if has_poses else [*check_lenses(rig), NO_POSES])
     for finding in findings:
         click.echo(finding)
     drifts: tuple[Drift, ...] = ()

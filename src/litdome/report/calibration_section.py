@@ -99,11 +99,29 @@ class CalibrationSection:
     color_source: str = ""
 
 
+def _lenses_alone(session: Session) -> CalibrationSection:
+    """What is known before any camera has a pose."""
+    summary: Summary = calibration_found(session) or {"cameras": list(session.cameras)}
+    freed, weak = (summary.get(key) or {} for key in ("freed", "weak"))
+    columns, lenses = lens_table(session.lenses, _known(session, "rig/intrinsics_std", 12), freed, weak)
+    return CalibrationSection(
+        headline=calibration_headline(summary) + ".",
+        word="look",
+        facts=_facts(summary),
+        troubles=tuple(text for _, text, _ in calibration_troubles(summary)),
+        missing="No poses yet, so nothing to draw in space.",
+        lens_columns=columns,
+        lenses=lenses,
+    )
+
+
 def calibration_section(session: Session) -> CalibrationSection:
     """Collect what is known of a calibration, whatever wrote it."""
     command = f"litdome calibrate {session.url}"
     if not session.has("rig/world_from_camera"):
-        return CalibrationSection("Not calibrated yet.", "look", missing="No lenses and no poses yet.", command=command)
+        missing = "No lenses and no poses yet."
+        known = _lenses_alone(session) if session.has("rig/intrinsics") else None
+        return known or CalibrationSection("Not calibrated yet.", "look", missing=missing, command=command)
     summary: Summary = calibration_found(session) or {"cameras": list(session.cameras)}
     troubles = tuple(calibration_troubles(summary))
     marked = {camera for _, _, camera in troubles if camera}

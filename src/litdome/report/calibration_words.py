@@ -52,6 +52,8 @@ def calibration_headline(summary: Mapping[str, Any]) -> str:
         return f"{cameras}, {summary.get('source', 'from a file')}; no board was measured, so no error is known"
     held_out, apart = measured(summary, "held_out_rms_px"), measured(summary, "pair_distance_mm")
     parts = [cameras, f"{overall:.2f} px" + (f" (held-out {held_out:.2f} px)" if held_out is not None else "")]
+    if summary.get("lenses_only"):
+        parts.append("lenses only, no poses yet")
     if apart is not None:
         parts.append(f"board pair distances {apart:.2f} mm")
     more = [f"{id}: {count} board {'view' if count == 1 else 'views'} left out" for id, count in left_out(summary)]
@@ -89,6 +91,8 @@ def left_out(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
 
 def calibration_troubles(summary: Mapping[str, Any]) -> Iterator[Trouble]:
     """What somebody should look at before the rig is believed; ``summary`` as `calibration_found` gives it."""
+    if summary.get("lenses_only"):
+        yield "warn", "lenses only, no poses: film boards/extrinsic, or import a rig", None
     rms = dict(zip(summary.get("cameras", ()), summary.get("rms_px") or (), strict=False))
     for id, value in rms.items():
         others = float(np.median([other for name, other in rms.items() if name != id] or [value]))

@@ -141,7 +141,7 @@ def percent(flags: npt.NDArray[np.bool_]) -> str:
 
 def _calibration_without_error(session: Session) -> str:
     if not session.has("rig/world_from_camera"):
-        return "not calibrated yet"
+        return "lenses calibrated, no poses yet" if session.has("rig/intrinsics") else "not calibrated yet"
     source = session.array("rig/reprojection_px").attrs.get("source") if session.has("rig/reprojection_px") else None
     return f"calibration: {source}" if source else "calibrated"
 

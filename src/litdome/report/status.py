@@ -187,7 +187,10 @@ def _headline(session: Session) -> str:
     name, subject = session.attrs.get("name", session.url), session.attrs.get("subject")
     who = f"{name} (subject {subject})" if subject else str(name)
     if session.is_rig_only:
-        return f"{who}: a rig of {plural(len(session.cameras), 'camera')}, no take; import it into one"
+        cameras = plural(len(session.cameras), "camera")
+        if not session.has("rig/world_from_camera"):
+            return f"{who}: lenses of {cameras}, no poses, no take; calibrate one with --intrinsics"
+        return f"{who}: a rig of {cameras}, no take; import it into one"
     if not session.has("pairs/alpha"):
         return f"{who}: ingest has written no pairs yet"
     counts = (

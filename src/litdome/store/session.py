@@ -107,19 +107,33 @@ class Session(ArrayStore):
         """The calibrated cameras.
 
         Raises:
+            CalibrationError: Not calibrated yet, or only the lenses are known.
+        """
+        lenses = self.lenses
+        if not self.has("rig/world_from_camera"):
+            raise CalibrationError(
+                f"{self.url}: its lenses are calibrated, its cameras have no poses yet",
+                hint=f"film boards/extrinsic, then litdome calibrate {self.url} --boards DIR; or --import FILE",
+            )
+        poses = zip(lenses.cameras, self.read("rig/world_from_camera"), strict=True)
+        return Rig(tuple(replace(camera, world_from_camera=pose) for camera, pose in poses))
+
+    @property
+    def lenses(self) -> Rig:
+        """The cameras as far as their lenses are known; all stand at the origin.
+
+        Raises:
             CalibrationError: Not calibrated yet.
         """
-        if not self.has("rig/world_from_camera"):
+        if not self.has("rig/intrinsics"):
             raise CalibrationError(f"{self.url}: not calibrated", hint=f"litdome calibrate {self.url}")
         attrs = self.array("rig/size").attrs
-        columns = (self.read(f"rig/{name}") for name in ("size", "intrinsics", "distortion", "world_from_camera"))
+        columns = (self.read(f"rig/{name}") for name in ("size", "intrinsics", "distortion"))
         models, roles = cast(list[LensModel], attrs["models"]), cast(list[str], attrs["roles"])
         return Rig(
             tuple(
-                Camera(id, int(size[0]), int(size[1]), k, distortion, pose, model, role)
-                for id, model, role, size, k, distortion, pose in zip(
-                    self.cameras, models, roles, *columns, strict=True
-                )
+                Camera(id, int(size[0]), int(size[1]), k, distortion, np.eye(4), model, role)
+                for id, model, role, size, k, distortion in zip(self.cameras, models, roles, *columns, strict=True)
             )
         )
 
@@ -242,7 +256,7 @@ class Session(ArrayStore):
             group = replace(group, correction=self.color_correction(camera), linear=linear)
         inner = "float32" if dtype != "uint8" or linear else "uint8"
         if undistort:
-            picture = pictures.read_undistorted(group, n, inner, self.rig[camera], region)
+            picture = pictures.read_undistorted(group, n, inner, self.lenses[camera], region)
         else:
             picture = group.read(n, inner, region)
         if size is not None:

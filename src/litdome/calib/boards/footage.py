@@ -73,6 +73,10 @@ class BoardFootage:
         inside = [file for take in takes if take.is_dir() for file in take.iterdir() if file.is_file()]
         return sorted({*(take for take in takes if take.is_file()), *inside, *(self.files if takes else ())})
 
+    def shows_poses(self, ids: Sequence[str]) -> bool:
+        """Whether any of these cameras has an extrinsic take: else lenses are all that there is to find."""
+        return any(id in ids and camera.extrinsic is not None for id, camera in self.cameras.items())
+
     def called(self, ids: Sequence[str]) -> BoardFootage:
         """The same footage, its cameras called as ``ids`` are where the names differ but for case."""
         known = {id.lower(): id for id in ids}

@@ -33,7 +33,7 @@ from litdome.calib.solve.projection import TERMS, with_lens
 from litdome.calib.solve.robust_fit import fit_robustly
 from litdome.calib.solve.solution_checks import held_out_rms, lens_std, pair_distance_mm, rms_of, trimmed_rms
 from litdome.errors import CalibrationError
-from litdome.geometry import Camera, Rig, invert_rigid
+from litdome.geometry import Camera, LensModel, Rig, invert_rigid
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -139,16 +139,25 @@ def solve_rig(
     return _solution(lenses, problem, estimate, numbers, candidates, spec)
 
 
-def _candidates(lenses: Sequence[Camera], refine: str) -> BoolArray:
-    """Poses of all cameras but the first, and the lens terms that may change, shape (camera, 18)."""
-    known = {name for camera in lenses for name in TERMS[camera.model]}
+def refined_terms(models: Sequence[LensModel], refine: str) -> list[str]:
+    """The lens terms that may change, of cameras with these lens models; ``refine`` as `solve_rig` takes it.
+
+    Raises:
+        CalibrationError: A term that none of the models has.
+    """
+    known = {name for model in models for name in TERMS[model]}
     names = {"auto": sorted(known), "none": []}.get(refine, [name.strip() for name in refine.split(",")])
     if unknown := sorted(set(names) - known):
         raise CalibrationError(
-            f"lens terms {', '.join(unknown)} are unknown to these lenses ({', '.join(sorted(known))})",
-            hint="auto, none, or terms such as f,k1,k2",
+            f"calibrate.refine: {', '.join(map(repr, unknown))} unknown to these lenses ({', '.join(sorted(known))})",
+            hint="--set calibrate.refine=auto, none, or terms such as f,k1,k2",
         )
-    candidates = terms_named(lenses, names)
+    return names
+
+
+def _candidates(lenses: Sequence[Camera], refine: str) -> BoolArray:
+    """Poses of all cameras but the first, and the lens terms that may change, shape (camera, 18)."""
+    candidates = terms_named(lenses, refined_terms([camera.model for camera in lenses], refine))
     candidates[1:, :POSE_LENGTH] = True
     return candidates
 
