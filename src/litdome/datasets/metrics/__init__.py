@@ -1,0 +1,49 @@
+"""Measures of relit pictures, each a pure function with its exact definition (docs/metrics.md)."""
+
+from litdome.datasets.metrics.consistency import (
+    CrossInference,
+    cross_inference,
+    excess_warped_error,
+    view_consistency,
+)
+from litdome.datasets.metrics.light import fit_light, lighting_error, lighting_instability
+from litdome.datasets.metrics.lpips import Lpips, load_lpips
+from litdome.datasets.metrics.physics import (
+    Relight,
+    gain_error,
+    one_light,
+    one_light_error_deg,
+    shading_direction,
+    superposition_error,
+    turn_error,
+)
+from litdome.datasets.metrics.pictures import by_region, color_bias, detail_ratio, masked_psnr, masked_ssim
+from litdome.datasets.metrics.registration import Registered, displacement, register, warp
+
+__all__ = [
+    "CrossInference",
+    "Lpips",
+    "Registered",
+    "Relight",
+    "by_region",
+    "color_bias",
+    "cross_inference",
+    "detail_ratio",
+    "displacement",
+    "excess_warped_error",
+    "fit_light",
+    "gain_error",
+    "lighting_error",
+    "lighting_instability",
+    "load_lpips",
+    "masked_psnr",
+    "masked_ssim",
+    "one_light",
+    "one_light_error_deg",
+    "register",
+    "shading_direction",
+    "superposition_error",
+    "turn_error",
+    "view_consistency",
+    "warp",
+]

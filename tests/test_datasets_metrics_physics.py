@@ -1,0 +1,90 @@
+"""Physics checks on a ball that keeps them, and on renderers that break one each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sphere_relighting import FLAT, MASK, NORMALS, lambertian
+
+from litdome.datasets.metrics import (
+    gain_error,
+    one_light,
+    one_light_error_deg,
+    superposition_error,
+    turn_error,
+)
+from litdome.lighting import irradiance_sh, latlong_directions, sh_basis
+
+DIRECTIONS = latlong_directions(32, 64)
+SKY = 0.2 + 0.15 * DIRECTIONS[..., 1:2] * np.ones(3)
+SIDE = 0.2 + 0.15 * DIRECTIONS[..., :1] * np.array([1.0, 0.7, 0.4])
+
+
+def exposed(hdr: np.ndarray, *, turn_deg: float = 0.0) -> np.ndarray:
+    """A renderer with automatic exposure: always as bright as before."""
+    return lambertian(hdr / hdr.mean() * 0.3, turn_deg=turn_deg)
+
+
+def gamma(hdr: np.ndarray, *, turn_deg: float = 0.0) -> np.ndarray:
+    """A renderer whose output curve is not the sRGB curve."""
+    return lambertian(hdr, turn_deg=turn_deg) ** 1.3
+
+
+def mirrored(hdr: np.ndarray, *, turn_deg: float = 0.0) -> np.ndarray:
+    return lambertian(hdr, turn_deg=turn_deg, physical=False)
+
+
+def test_an_exact_renderer_keeps_superposition_and_gain() -> None:
+    assert superposition_error(lambertian, SKY, SIDE, MASK) < 1e-6
+    assert gain_error(lambertian, SKY, 2.0, MASK) < 1e-6
+
+
+def test_automatic_exposure_breaks_superposition_and_gain() -> None:
+    assert superposition_error(exposed, SKY, SIDE, MASK) == pytest.approx(0.5, abs=0.02)
+    assert gain_error(exposed, SKY, 2.0, MASK) == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_wrong_output_curve_breaks_superposition_and_gain() -> None:
+    assert superposition_error(gamma, SKY, SIDE, MASK) > 0.05 and gain_error(gamma, SKY, 2.0, MASK) > 0.05
+
+
+def test_clipped_pixels_do_not_count() -> None:
+    assert gain_error(lambertian, SKY, 7.0, MASK) < 1e-6
+    assert lambertian(SKY * 7).max() == 1
+    assert np.isnan(gain_error(lambertian, SKY, 1000.0, MASK))
+
+
+def test_turning_rig_and_light_together_changes_nothing() -> None:
+    assert turn_error(lambertian, SIDE, 40.0, MASK) < 0.002  # a map of 32 rows read between its texels
+
+
+def test_turning_the_light_the_wrong_way_shows() -> None:
+    def other_way(hdr: np.ndarray, *, turn_deg: float = 0.0) -> np.ndarray:
+        return lambertian(hdr, turn_deg=-turn_deg)
+
+    assert turn_error(other_way, SIDE, 40.0, MASK) > 0.1
+    assert turn_error(mirrored, SIDE, 40.0, MASK) > 0.1
+
+
+@pytest.mark.parametrize("direction", [(0.0, 0.3, 1.0), (0.8, 0.4, 0.6), (-0.7, -0.2, 0.8)])
+def test_one_light_is_found_where_it_is(direction: tuple[float, float, float]) -> None:
+    assert one_light_error_deg(lambertian, np.array(direction), FLAT, NORMALS, MASK) < 2.0
+
+
+def test_a_mirrored_environment_puts_the_light_elsewhere() -> None:
+    """Negative control: the picture under a light on the other side of the camera's axis."""
+
+    def left_for_right(hdr: np.ndarray, *, turn_deg: float = 0.0) -> np.ndarray:
+        return lambertian(np.ascontiguousarray(hdr[:, ::-1]), turn_deg=turn_deg)
+
+    assert one_light_error_deg(left_for_right, np.array([0.8, 0.4, 0.6]), FLAT, NORMALS, MASK) > 60
+    assert np.isnan(one_light_error_deg(mirrored, np.array([0.0, 0.0, 1.0]), FLAT, NORMALS, MASK))  # lit from behind
+
+
+def test_one_light_gives_the_irradiance_it_says() -> None:
+    towards = np.array([0.6, 0.0, 0.8])
+    hdr = one_light(towards, irradiance=0.7)
+    white = lambertian(hdr * 0)  # nothing lit
+    assert white.max() == 0 and (hdr > 0).any(axis=-1).mean() < 0.03
+    facing = irradiance_sh(hdr)
+    assert sh_basis(towards) @ facing == pytest.approx(np.full(3, 0.7 * 17 / 16), rel=0.03)  # order 2 of a cosine lobe
