@@ -11,6 +11,7 @@ from color_scene import HEIGHT, WIDTH, ColorScene, make_scene
 from litdome.calib.color.stage import Color, ColorConfig
 from litdome.color import srgb_from_linear
 from litdome.datasets.build import build_dataset
+from litdome.datasets.plan import freeze_spec
 from litdome.datasets.spec import DatasetSpec, Size, Splits
 from litdome.datasets.views import open_dataset
 from litdome.errors import CalibrationError
@@ -69,6 +70,17 @@ def test_camera_without_colour_is_named_before_anything_is_baked(tmp_path: Path)
     with pytest.raises(CalibrationError, match="camera c01 has no colour calibration"):
         build_dataset([scene.session], tmp_path / "data", CORRECTED, workers=1)
     assert not (tmp_path / "data").exists() and not (tmp_path / "data.partial").exists()
+
+
+def test_colours_found_later_change_only_datasets_that_use_them(tmp_path: Path) -> None:
+    scene = take(tmp_path)
+    before = freeze_spec([scene.session], SPEC).fingerprint
+    run_stage(scene.session, Color(), ColorConfig(charts_dir=str(scene.folder)))
+    assert freeze_spec([scene.session], SPEC).fingerprint == before
+    corrected = freeze_spec([scene.session], CORRECTED).fingerprint
+    run_stage(scene.session, Color(), ColorConfig(charts_dir=str(scene.folder), reference="c00"))
+    assert freeze_spec([scene.session], SPEC).fingerprint == before
+    assert freeze_spec([scene.session], CORRECTED).fingerprint != corrected
 
 
 def test_specs_without_the_choice_keep_their_fingerprint() -> None:

@@ -63,7 +63,7 @@ def freeze_spec(sessions: Sequence[Session], spec: DatasetSpec) -> DatasetSpec:
     refs, copies = [], []
     names = session_names([session.url for session in sessions])
     for name, session in zip(names, sessions, strict=True):
-        refs.append(SessionRef(path=session.url, name=name, fingerprint=session_fingerprint(session)))
+        refs.append(SessionRef(path=session.url, name=name, fingerprint=session_fingerprint(session, spec)))
         for decision in read_decisions(session.url):
             copies.append(DecisionCopy(session=name, **asdict(decision)))
     return spec.model_copy(update={"sessions": tuple(refs), "decisions": tuple(copies)})
@@ -75,9 +75,12 @@ def session_names(urls: Sequence[str]) -> list[str]:
     return [stem if stems.count(stem) == 1 else f"{stem}-{i}" for i, stem in enumerate(stems)]
 
 
-def session_fingerprint(session: Session) -> str:
-    """One fingerprint over the records of all stages that a dataset can read."""
-    return digest({record.stage: record.fingerprint for record in session.records()})
+def session_fingerprint(session: Session, spec: DatasetSpec) -> str:
+    """One fingerprint over the records of all stages that a dataset reads; of color and lights only if it asks for what
+    they make."""
+    unread = {"color": spec.colors == "recorded", "lights": spec.hdris == "requested"}
+    records = (record for record in session.records() if not unread.get(record.stage))
+    return digest({record.stage: record.fingerprint for record in records})
 
 
 def plan_session(index: int, name: str, session: Session, spec: DatasetSpec) -> Plan:
