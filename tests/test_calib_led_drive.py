@@ -17,10 +17,19 @@ from litdome.calib.leds.drive import (
     measure_light,
     probe_normals,
 )
+from litdome.calib.leds.drive_files import drive_table
 from litdome.calib.leds.effective_map import effective_map
 from litdome.calib.leds.led_set import LedSet, led_set
 from litdome.errors import CalibrationError, InputError
-from litdome.lighting import latlong_directions, rotate_hdri, sh_basis
+from litdome.geometry import look_at
+from litdome.lighting import (
+    HdriConvention,
+    latlong_directions,
+    project_hdri,
+    rotate_hdri,
+    sh_basis,
+    view_directions,
+)
 from litdome.media.hdr import read_hdr
 from litdome.synth.led_dome import ring_dome
 
@@ -159,6 +168,43 @@ def test_errors_are_those_of_the_light_that_is_missing() -> None:
 def test_maps_that_cannot_be_driven_are_refused(hdr: np.ndarray, said: str) -> None:
     with pytest.raises(InputError, match=said):
         measure_light(hdr.astype(np.float32), "physical", "some.exr")
+
+
+def test_even_light_stays_even() -> None:
+    """The furnace: a constant map gives a constant irradiance of pi, through the 16-bit codes too."""
+    light = measure_light(np.ones((64, 128, 3), np.float32), "physical")
+    sphere = led_set(1.5 * icosphere(2))
+    found = drive_hdri(light, sphere).intensity
+    given = drive_table({"even": found}, sphere)[0].intensity(1)
+    for intensity in (found, given):
+        irradiance = irradiance_at(sphere.directions, intensity, probe_normals())
+        np.testing.assert_allclose(irradiance, np.pi, rtol=0.01)  # 162 LEDs: their own pattern is 0.8 %
+    np.testing.assert_allclose(given, found, atol=found.max() / 65535)  # half a code
+    np.testing.assert_allclose(found.sum(axis=0), 4 * np.pi, rtol=0.002)
+    lopsided = irradiance_at(sphere.directions, found * (sphere.directions[:, :1] > 0), probe_normals())
+    assert lopsided.min() < 0.5 * np.pi
+
+
+@pytest.mark.parametrize("convention", ["physical", "cosmos"])
+def test_a_bright_texel_is_at_one_place_from_the_map_to_the_view_of_the_leds(convention: HdriConvention) -> None:
+    hdr = np.full((64, 128, 3), 0.01, np.float32)
+    hdr[20, 100] = 5000
+    drive = drive_hdri(measure_light(hdr, convention), dome())
+    given = drive_table({"sun": drive.intensity}, dome())[0].intensity(1)
+    made = effective_map(dome(), given, 64, convention)
+    pose = look_at([2, 1.5, -1.2], [0, 1, 0])
+    wanted, seen = (brightest_seen(hdri, pose, convention) for hdri in (hdr, made))
+    assert wanted @ seen > np.cos(np.radians(5.5))  # half a spacing of the LEDs
+    mirrored = [brightest_seen(made[:, ::-1], pose, convention), seen * [-1, 1, 1], seen * [1, 1, -1]]
+    assert all(wanted @ other < np.cos(np.radians(20)) for other in mirrored)
+
+
+def brightest_seen(hdr: np.ndarray, pose: np.ndarray, convention: HdriConvention) -> np.ndarray:
+    """Middle of the brightest spot of a view's map, in the camera's frame, unit, shape (3,)."""
+    view, directions = project_hdri(hdr, pose, 90, 160, convention=convention)[..., 0], view_directions(90, 160)
+    bright = np.where(view > 0.5 * view.max(), view, 0) * np.sqrt(1 - directions[..., 1] ** 2)
+    middle = (directions * bright[..., None]).sum(axis=(0, 1))
+    return np.asarray(middle / np.linalg.norm(middle))
 
 
 def test_the_effective_map_gives_what_the_leds_give() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litdome.calib.leds.led_set import led_set, leds_as_json, read_leds
+from litdome.calib.leds.led_set import WORLD_FROM_AXES, led_set, leds_as_json, read_leds
 from litdome.errors import CalibrationError
+from litdome.lighting import latlong_uv
 from litdome.synth.led_dome import ring_dome
 
 
@@ -47,6 +48,17 @@ def test_the_axis_that_points_up_is_turned_to_y(tmp_path: Path, axes: Any, up: l
     right = axes != "y-up" or up == [0, 1, 0]
     assert np.allclose(found.positions_m, ring_dome(60), atol=1e-9) == right
     assert np.linalg.det(np.linalg.lstsq(written, found.positions_m, rcond=None)[0]) > 0  # no mirror
+
+
+@pytest.mark.parametrize(("axes", "led"), [("y-up", [1, 1, -2]), ("y-down", [1, -1, 2]), ("z-up", [1, 2, 1])])
+def test_a_led_to_the_right_above_and_ahead_is_there_in_the_world(tmp_path: Path, axes: Any, led: list[int]) -> None:
+    """In each axes' own terms (docs/led-lights.md); ahead is world -z, where a physical map's middle lies."""
+    rest = ring_dome(40) * 3
+    positions = 1e3 * np.concatenate([[led], rest @ WORLD_FROM_AXES[axes]])
+    found = read_leds(lights_file(tmp_path, light_positions=positions.tolist(), light_centre=[0, 0, 0]), axes=axes)
+    np.testing.assert_allclose(found.positions_m[0], [1, 1, -2], atol=1e-9)
+    u, v = latlong_uv(found.directions[:1])[0]
+    assert 0.5 < u < 0.75 and v < 0.5  # right of the map's middle, in its upper half
 
 
 def test_a_file_that_does_not_say_its_axes_is_refused(tmp_path: Path) -> None:
