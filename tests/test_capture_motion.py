@@ -137,10 +137,30 @@ def test_the_action_that_was_too_fast_is_named_and_only_that(tmp_path: Path) -> 
         assert moved["shift_px"][0] < 1.4 < 4 < moved["shift_px"][1]
     texts = [finding.text for finding in verdict(session).findings if finding.topic == "motion"]
     assert len(texts) == 1 and texts[0].startswith("too fast: c0")
-    assert texts[0].endswith("px (1 more camera, too); repeat action 2 (jump), frames 64-127")
+    assert texts[0].endswith("px by estimate (1 more camera, too); repeat action 2 (jump), frames 64-127")
+    (tmp_path / "litdome.toml").write_text("[align]\nmax_shift_px = 8.0\n")
+    assert gather(session).max_shift_px == 8.0
+    assert [f.text for f in verdict(session).findings if f.topic == "motion"] == ["slow enough to align"]
     session.write_record(StageRecord("align", 1, "x", {}, {"max_shift_px": 9.0}, started="x"))
     assert gather(session).max_shift_px == 9.0  # once align was told another limit, that holds
     assert [f.text for f in verdict(session).findings if f.topic == "motion"] == ["slow enough to align"]
+
+
+@pytest.mark.parametrize(("slow", "said"), [(0.8, []), (0.7, ["too fast: c01 p95 12 px; repeat action 2 (jump)"])])
+def test_once_align_has_measured_the_person_its_measure_counts(tmp_path: Path, slow: float, said: list[str]) -> None:
+    url = str(tmp_path / "take.zarr")
+    ingest_recording(filmed(tmp_path / "take"), url, {})
+    session = Session.open(url, writable=True)
+    pairs = len(session.pairs)
+    of_jump = np.flatnonzero(session.pairs.flat_frame >= 64)
+    shift = np.ones((2, pairs), np.float32)
+    shift[1, of_jump[round(slow * len(of_jump)) :]] = 6.0
+    shift[:, 0] = np.nan  # absent
+    session.write_small("quality/shift_px", shift, ("camera", "pair"), unit="px")
+    session.write_small("quality/shift_p95_px", 2 * shift, ("camera", "pair"), unit="px")
+    session.write_record(StageRecord("align", 1, "x", {}, {"max_shift_px": 4.0}, started="x", finished="y"))
+    told = [f.text.partition(", frames")[0] for f in verdict(session).findings if f.topic == "motion"]
+    assert told == (said or ["slow enough to align"])
 
 
 def judged(shift: list[float | None], parts: list[dict[str, object]]) -> Verdict:
@@ -159,15 +179,21 @@ def part(number: int, name: str) -> dict[str, object]:
 
 def test_what_to_repeat_is_said_in_one_line() -> None:
     found = judged([1.0, 4.5, None], [part(11, "turn"), part(12, "jump"), part(13, "rest")]).troubles
-    assert [finding.text for finding in found] == ["too fast: c03 p95 9 px; repeat action 12 (jump), frames 720-779"]
+    assert [finding.text for finding in found] == [
+        "too fast: c03 p95 9 px by estimate; repeat action 12 (jump), frames 720-779"
+    ]
     assert found[0].camera == "c03" and found[0].severity == "warn"
     assert judged([4.0], [part(1, "turn")]).troubles == ()
     (both,) = judged([9.0], [part(1, "turn")]).troubles
-    assert both.text == "too fast: c03 p95 18 px (1 more camera, too); repeat action 1 (turn), frames 60-119"
+    assert (
+        both.text == "too fast: c03 p95 18 px by estimate (1 more camera, too); repeat action 1 (turn), frames 60-119"
+    )
 
 
 def test_without_actions_the_time_is_said_and_many_are_one_line() -> None:
     (found,) = judged([5.0], [part(0, "")]).troubles
-    assert found.text == "too fast: c03 p95 10 px; repeat from 00:00:00.000, frames 0-59"
+    assert found.text == "too fast: c03 p95 10 px by estimate; repeat from 00:00:00.000, frames 0-59"
     (found,) = judged([5.0, 6, 7, 5], [part(n, "jump") for n in (3, 4, 5, 6)]).troubles
-    assert found.text == "too fast: c03 p95 14 px at worst; repeat actions 3 (jump), 4 (jump), 5 (jump), 6 (jump)"
+    assert found.text == (
+        "too fast: c03 p95 14 px at worst by estimate; repeat actions 3 (jump), 4 (jump), 5 (jump), 6 (jump)"
+    )

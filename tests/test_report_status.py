@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from litdome.cli import cli
 from litdome.lighting import HdriEntry, LightingSchedule
 from litdome.pairs import frames_of_kind, make_pairs
-from litdome.pipeline import ORDER, processing_stages, wanted_fingerprint
+from litdome.pipeline import ORDER, processing_stages, side_stages, wanted_fingerprint
 from litdome.report.status import pair_rows, relit_without_pair, session_status
 from litdome.store.decisions import Decision, add_decision
 from litdome.store.provenance import StageRecord
@@ -75,11 +75,11 @@ def _write_schedule(session: Session) -> None:
         session.write_small(f"hdris/{entry.entry}", np.full((8, 16, 3), 1.0 + n, np.float32), ("v", "u", "channel"))
 
 
-def finish_stages(session: Session, *names: str) -> None:
+def finish_stages(session: Session, *names: str, **settings: str) -> None:
     """Records as a finished run of these stages would leave them."""
     for name in names:
-        stage = processing_stages()[name]
-        config = stage.Config()
+        stage = {**processing_stages(), **side_stages()}[name]
+        config = stage.Config(**settings)
         fingerprint = wanted_fingerprint(session, stage, config)
         assert fingerprint is not None, f"{name} before its inputs"
         inputs = {need: record.fingerprint for need in stage.needs if (record := session.record(need))}
@@ -191,6 +191,26 @@ def test_a_stale_calibration_from_other_boards_is_to_be_made_from_them_again(ses
     session.write_record(replace(record, config=config))
     found = session_status(session)
     assert found.next_command == f"litdome calibrate {session.url} --boards '/day 2/boards' --intrinsics lenses.toml"
+
+
+def test_color_and_lights_are_listed_once_they_were_run_and_say_how_to_run_them_again(session: Session) -> None:
+    finish_stages(session, *ORDER[1:])
+    assert {line.name for line in session_status(session).stages} == set(ORDER)
+    finish_stages(session, "lights", drive_file="d.json")
+    finish_stages(session, "color", charts_dir="/day 2/charts")
+    found = session_status(session)
+    assert [line.name for line in found.stages] == ["ingest", "calibrate", "lights", *ORDER[2:], "color"]
+    assert found.complete
+    for name in ("color", "lights"):
+        record = session.record(name)
+        assert record is not None
+        session.write_record(replace(record, fingerprint="old"))
+    found = session_status(session)
+    assert {line.name: line.next_command for line in found.stages if line.state == "stale"} == {
+        "lights": f"litdome lights effective {session.url} --drive d.json",
+        "color": f"litdome color {session.url} --charts '/day 2/charts'",
+    }
+    assert not found.complete
 
 
 def test_an_unfinished_stage_is_partial_and_counts_its_units(session: Session) -> None:

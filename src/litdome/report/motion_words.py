@@ -22,7 +22,8 @@ class _TooFast:
 
 
 def motion_troubles(evidence: Evidence) -> Iterator[tuple[Literal["warn"], str, str | None]]:
-    """A line for each action (or piece of 10 s) of which a camera would lose more than a quarter of the pairs."""
+    """A line for each action (or piece of 10 s) of which a camera loses more than a quarter of the pairs: as align has
+    measured, before align by ingest's estimate."""
     found = sorted(_too_fast(evidence), key=lambda one: -one.p95_px)
     if len(found) <= PARTS_TOLD:
         yield from (("warn", _told(evidence, one), one.camera) for one in found)
@@ -31,11 +32,12 @@ def motion_troubles(evidence: Evidence) -> Iterator[tuple[Literal["warn"], str, 
     places = sorted((one.part["number"], one.part["name"], one.part["start"]) for one in found)
     named = [f"{number} ({name})" if number else evidence.time(start) for number, name, start in places]
     what = "actions" if worst.part["number"] else "from"
-    yield "warn", f"too fast: {worst.camera} p95 {worst.p95_px:.0f} px at worst; repeat {what} {', '.join(named)}", None
+    worst_px = f"p95 {worst.p95_px:.0f} px at worst{_kind(evidence)}"
+    yield "warn", f"too fast: {worst.camera} {worst_px}; repeat {what} {', '.join(named)}", None
 
 
 def _too_fast(evidence: Evidence) -> Iterator[_TooFast]:
-    motion = evidence.summary["motion"]
+    motion = evidence.aligned_motion or evidence.summary["motion"]
     for n, part in enumerate(motion["parts"]):
         shifts = {id: (values["shift_px"][n], values["p95_px"][n]) for id, values in motion["cameras"].items()}
         over = {id: p95 for id, (mean, p95) in shifts.items() if mean is not None and mean > evidence.max_shift_px}
@@ -49,4 +51,8 @@ def _told(evidence: Evidence, one: _TooFast) -> str:
     more = f" ({others} more {'camera' if others == 1 else 'cameras'}, too)" if others else ""
     action = f"action {part['number']} ({part['name']})" if part["number"] else f"from {evidence.time(part['start'])}"
     frames = f"frames {part['start']}-{part['stop'] - 1}"
-    return f"too fast: {one.camera} p95 {one.p95_px:.0f} px{more}; repeat {action}, {frames}"
+    return f"too fast: {one.camera} p95 {one.p95_px:.0f} px{_kind(evidence)}{more}; repeat {action}, {frames}"
+
+
+def _kind(evidence: Evidence) -> str:
+    return "" if evidence.aligned_motion else " by estimate"

@@ -12,7 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.lighting import KIND_CODES
-from litdome.pipeline import ORDER, State, config_models, needed_stages, processing_stages, stage_status
+from litdome.pipeline import (
+    ORDER,
+    TYPED,
+    State,
+    config_models,
+    config_of_last_run,
+    needed_stages,
+    processing_stages,
+    side_stages,
+    stage_status,
+)
 from litdome.report.evidence import Evidence, gather
 from litdome.report.losses import Loss, clock_time
 from litdome.report.verdict import Verdict, judge_take
@@ -21,9 +31,24 @@ from litdome.store.session import Session
 
 BoolArray = npt.NDArray[np.bool_]
 LIGHT_FAULTS = {"mixed_light": "mixed", "duplicates": "repeated"}  # what ingest calls them, in the words of a table
-CALIBRATION_SOURCES = {
-    "boards": {"boards_dir": "--boards", "intrinsics_file": "--intrinsics"},
-    "import": {"import_file": "--import"},
+SHOWN = (
+    "ingest",
+    "calibrate",
+    "lights",
+    *ORDER[2:],
+    "color",
+)  # in the order to type them; two only where they were run
+SOURCES = {  # settings of a stage's last run that its command is typed with again, by the stage and its source
+    ("calibrate", "boards"): {"boards_dir": "--boards", "intrinsics_file": "--intrinsics"},
+    ("calibrate", "import"): {"import_file": "--import"},
+    ("color", "charts"): {
+        "like": "--like",
+        "charts_dir": "--charts",
+        "corners_file": "--corners",
+        "reference": "--reference",
+    },
+    ("color", "person"): {"charts_dir": "--charts", "reference": "--reference"},
+    ("lights", ""): {"leds_file": "--leds", "drive_file": "--drive", "axes": "--axes"},
 }
 SCORES = ("shift_px", "shift_p95_px", "reliability", "sharpness", "clipped", "flicker")
 
@@ -147,24 +172,30 @@ def _light_words(evidence: Evidence, id: str) -> str:
 
 def _stage_lines(session: Session) -> tuple[StageLine, ...]:
     lines = {} if session.is_rig_only else {"ingest": _ingest_line(session)}
-    for name, stage in processing_stages().items():
-        if session.is_rig_only and name != "calibrate" and session.record(name) is None:
-            continue  # most stages need pictures
+    stages, by_hand = processing_stages(), side_stages()
+    for name in SHOWN[1:]:
+        always = name in stages and (name == "calibrate" or not session.is_rig_only)  # most stages need pictures
+        if not always and session.record(name) is None:
+            continue
+        stage = stages.get(name) or by_hand[name]
         found = stage_status(session, stage)
-        ready = all(lines[need].state == "done" for need in needed_stages(session, stage))
+        needs = needed_stages(session, stage, config_of_last_run(session, stage))
+        ready = all(need in lines and lines[need].state == "done" for need in needs)
         # pipeline compares with the inputs' records; a stale input makes everything after it stale too
         state: State = "stale" if found.state in ("partial", "done") and not ready else found.state
         command = None if state == "done" else _command(session, name)
         lines[name] = StageLine(name, state, found.done, found.total, command)
-    return tuple(lines[name] for name in ORDER if name in lines)
+    return tuple(lines.values())
 
 
 def _command(session: Session, stage: str) -> str:
     record = session.record(stage)
-    config = dict(record.config) if record is not None and stage == "calibrate" else {}
-    options = CALIBRATION_SOURCES.get(config.get("source", ""), {})
-    sources = [word for key, option in options.items() if (file := config.get(key)) for word in (option, file)]
-    return shlex.join(["litdome", stage, session.url, *sources])
+    config = {} if record is None else dict(record.config)
+    source = config.get("source", "")
+    options = SOURCES.get((stage, source), {})
+    words = [word for key, option in options.items() if (given := config.get(key)) for word in (option, given)]
+    person = ["--person"] if (stage, source) == ("color", "person") else []
+    return shlex.join(["litdome", *TYPED.get(stage, stage).split(), session.url, *person, *words])
 
 
 def _ingest_line(session: Session) -> StageLine:
