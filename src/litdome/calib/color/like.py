@@ -24,8 +24,8 @@ def take_over(session: SessionLike, like: str) -> None:
         like: Path or URL of a session with a colour calibration.
 
     Raises:
-        CalibrationError: ``like`` is the session itself, has no colour calibration, not all cameras, pictures of another
-            size, or no light to compare.
+        CalibrationError: ``like`` is the session itself, has no colour calibration, not all cameras, pictures of
+            another size, or no light to compare.
     """
     other = Session.open(like)
     if isinstance(session, Session) and absolute_url(other.url) == absolute_url(session.url):

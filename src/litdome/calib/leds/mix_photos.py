@@ -37,8 +37,8 @@ def read_chart_photos(photos: Mapping[str, Path], corners: FloatArray | None = N
         Shape (24, 3) by light; NaN for patches that any photograph shows clipped, covered or not at all.
 
     Raises:
-        CalibrationError: No chart found or it is mirrored, corners that are none, other picture sizes, the white patch or
-            most patches cannot be read.
+        CalibrationError: No chart found or it is mirrored, corners that are none, other picture sizes, the white patch
+            or most patches cannot be read.
     """
     linear = {light: _linear(path) for light, path in photos.items()}
     sizes = {picture.shape[:2] for picture in linear.values()}
