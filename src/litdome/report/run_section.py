@@ -23,7 +23,20 @@ if TYPE_CHECKING:
     from litdome.train_plugins.run import RunFolder
 
 SHOWN_PREVIEWS, PREVIEW_WIDTH_PX, EXAMPLE_WIDTH_PX = 4, 900, 320
-MEASURES = (("psnr", "PSNR, dB", 2), ("ssim", "SSIM", 3), ("lpips", "LPIPS", 3))
+MEASURES = (
+    ("psnr", "PSNR, dB", 2),
+    ("registered_psnr", "registered, dB", 2),
+    ("shift_px", "shift, px", 2),
+    ("ssim", "SSIM", 3),
+    ("lpips", "LPIPS", 3),
+    ("detail_ratio", "detail", 2),
+    ("color_bias", "colour, dE", 1),
+    ("cross_psnr", "seeds, dB", 1),
+    ("superposition_error", "superposition", 3),
+    ("gain_error", "gain", 3),
+    ("turn_error", "turn", 3),
+)
+LESS_IS_BETTER = ("shift_px", "lpips", "color_bias", "superposition_error", "gain_error", "turn_error")
 METHODS = {
     "flat copied": "the flat-lit picture, unchanged",
     "colour ratio": "the flat-lit picture times one colour that the HDRI predicts",
@@ -41,11 +54,13 @@ class ScoreTable:
         splits: Name and number of samples of each split.
         measures: Titles of the columns that repeat under every split.
         rows: Method, whether it is a ceiling, and (text, is best) for every split and measure in turn.
+        reading: What is better, in words.
     """
 
     splits: tuple[tuple[str, int], ...]
     measures: tuple[str, ...]
     rows: tuple[tuple[str, bool, tuple[tuple[str, bool], ...]], ...]
+    reading: str
 
 
 @dataclass(frozen=True)
@@ -153,7 +168,7 @@ def score_table(splits: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> ScoreT
     """Methods as rows, splits as columns; the best value of each column is marked, ceilings do not compete.
 
     Args:
-        splits: As in evaluation.json: split, method, then psnr, ssim, lpips (None where not measured) and n.
+        splits: As in evaluation.json: split, method, then the measures (None where not measured) and n.
     """
     splits = {name: split for name, split in splits.items() if split}
     methods = list(dict.fromkeys(name for split in splits.values() for name in split))
@@ -165,7 +180,13 @@ def score_table(splits: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> ScoreT
         (method, is_ceiling(method), tuple(column[n] for column in columns)) for n, method in enumerate(methods)
     )
     counts = tuple((name, max(int(score["n"]) for score in split.values())) for name, split in splits.items())
-    return ScoreTable(counts, tuple(title for _, title, _ in measures), rows)
+    return ScoreTable(counts, tuple(title for _, title, _ in measures), rows, _reading(measures))
+
+
+def _reading(measures: Sequence[tuple[str, str, int]]) -> str:
+    less = [title.split(",")[0] for key, title, _ in measures if key in LESS_IS_BETTER]
+    words = "More is better" + (f", for {', '.join(less)} less" if less else "")
+    return words + (", and detail is best at 1." if any(key == "detail_ratio" for key, _, _ in measures) else ".")
 
 
 def _column_texts(
@@ -173,11 +194,17 @@ def _column_texts(
 ) -> list[tuple[str, bool]]:
     values = [split.get(method, {}).get(key) for method in methods]
     contest = _numbers(value for value, name in zip(values, methods, strict=True) if not is_ceiling(name))
-    best = (min if key == "lpips" else max)(contest, default=None)
+    best = _best(key, contest)
     return [
         (f"{value:.{digits}f}", value == best and not is_ceiling(name)) if _is_number(value) else ("-", False)
         for value, name in zip(values, methods, strict=True)
     ]
+
+
+def _best(key: str, values: Sequence[float]) -> float | None:
+    if key == "detail_ratio":
+        return min(values, key=lambda value: abs(np.log(max(value, 1e-9))), default=None)
+    return (min if key in LESS_IS_BETTER else max)(values, default=None)
 
 
 def _numbers(values: Iterable[Any]) -> list[float]:

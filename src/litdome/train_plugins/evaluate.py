@@ -1,10 +1,10 @@
-"""Compare a run with simple baselines and ceilings on held-out samples: masked PSNR and SSIM per split and method."""
+"""Compare a run with simple baselines and ceilings on held-out samples: measures by split and method."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,26 +13,62 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.color import linear_from_srgb, srgb_from_linear
-from litdome.datasets.metrics import masked_psnr, masked_ssim
+from litdome.datasets.metrics import (
+    Measure,
+    color_bias,
+    cross_inference,
+    detail_ratio,
+    gain_error,
+    masked_psnr,
+    masked_ssim,
+    one_light,
+    register,
+    superposition_error,
+    turn_error,
+)
 from litdome.lighting import sh_basis
 from litdome.progress import Progress, silent
 from litdome.train_plugins.protocol import DatasetView, Renderer
+from litdome.train_plugins.relighting import Clip, relight_one
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FloatArray = npt.NDArray[np.floating[Any]]
 FLAT, RATIO = "flat copied", "colour ratio"
+RELIT_FROM = {"flat", "env_ldr", "env_log", "env_direction"}  # what a flat picture and any HDRI give
+PHYSICS_GAIN, PHYSICS_TURN_DEG = 2.0, 60.0
 
 
 @dataclass(frozen=True)
 class Score:
-    """Means over ``n`` samples; lpips is None while no backbone weights are given."""
+    """Means over ``n`` samples; None: not measured. docs/metrics.md defines each.
+
+    Attributes:
+        psnr, ssim: Over the mask.
+        lpips: None while no weights are given.
+        n: Samples with a mask.
+        registered_psnr, shift_px: After local registration, and how far it moved; None for the flat picture copied,
+            whose light is another.
+        detail_ratio: High-band energy over that of the truth.
+        color_bias: CIEDE2000 between mean colours.
+        cross_psnr: Between noise seeds; None with one seed and for methods without noise.
+        superposition_error, gain_error, turn_error: Of the first sample, where asked for; None for methods that
+            cannot show any light.
+    """
 
     psnr: float
     ssim: float
     lpips: float | None
     n: int
+    registered_psnr: float | None = None
+    shift_px: float | None = None
+    detail_ratio: float | None = None
+    color_bias: float | None = None
+    cross_psnr: float | None = None
+    superposition_error: float | None = None
+    gain_error: float | None = None
+    turn_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +111,9 @@ def evaluate(
     *,
     limit: int | None = None,
     seed: int = 0,
+    seeds: int = 1,
+    lpips: Measure | None = None,
+    physics: bool = False,
     progress: Progress = silent,
 ) -> tuple[dict[str, dict[str, Score]], dict[str, list[Example]]]:
     """Score every method on every split.
@@ -85,6 +124,9 @@ def evaluate(
         renderers: Methods beside the two baselines (flat copied, colour ratio).
         limit: At most so many samples a split, evenly spaced; all by default.
         seed: Of the renderers' noise.
+        seeds: Noises that every renderer is asked for; the first is scored, all are compared with each other.
+        lpips: Measures LPIPS; without it there is none.
+        physics: Check superposition, gain and turn on the first sample of each split (seven more renderings).
         progress: Called per sample.
 
     Returns:
@@ -97,19 +139,28 @@ def evaluate(
     examples: dict[str, list[Example]] = {}
     for name, indices in chosen.items():
         view = data.split(name)
-        rows: dict[str, list[tuple[float, float]]] = {}
+        rows: dict[str, list[dict[str, float]]] = {}
         for index in indices:
-            example = show(view[index], renderers, seed)
+            sample = view[index]
+            example = show(sample, renderers, seed)
             for method, picture in example.pictures.items():
                 if method != "truth":
-                    truth, mask = example.pictures["truth"], example.mask
-                    scores = masked_psnr(picture, truth, mask), masked_ssim(picture, truth, mask)
+                    scores = measure(method, picture, example, lpips)
+                    if method in renderers and seeds > 1:
+                        others = [render(renderers[method], sample, other) for other in range(seed + 1, seed + seeds)]
+                        spread = cross_inference(np.stack([picture, *others]), example.mask)
+                        scores |= {"cross_psnr": spread.psnr} if spread.variance > 0 else {}
                     rows.setdefault(method, []).append(scores)
             if len(examples.setdefault(name, [])) < 2:
                 examples[name].append(example)
             done += 1
             progress("evaluate", done, total)
         table[name] = {method: mean_score(scores) for method, scores in rows.items()}
+        if physics and indices:
+            sample = view[indices[0]]
+            for method, renderer in renderers.items():
+                found: dict[str, Any] = dict(check_physics(renderer, sample, seed))
+                table[name][method] = replace(table[name][method], **found)
     return table, examples
 
 
@@ -119,19 +170,58 @@ def show(sample: Mapping[str, Tensor], renderers: Mapping[str, Renderer], seed: 
     ratio = predicted_ratio((_picture(sample["env_log"]) + 1) / 2, _picture(sample["env_direction"]))
     pictures = {FLAT: flat, RATIO: ratio_picture(flat, ratio)}
     for method, renderer in renderers.items():
-        rendered = renderer.render({key: sample[key] for key in renderer.reads}, seed=seed)
-        pictures[method] = _picture(rendered.rgb)
-    mask = (sample["mask"] * sample["weight"])[0, 0].numpy().astype(np.float64)
-    return Example({**pictures, "truth": truth}, mask)
+        pictures[method] = render(renderer, sample, seed)
+    return Example({**pictures, "truth": truth}, _mask(sample))
 
 
-def mean_score(scores: Sequence[tuple[float, float]]) -> Score:
+def render(renderer: Renderer, sample: Mapping[str, Tensor], seed: int) -> FloatArray:
+    """The first picture that a renderer makes of a sample, shape (y, x, 3), 0..1."""
+    return _picture(renderer.render({key: sample[key] for key in renderer.reads}, seed=seed).rgb)
+
+
+def measure(method: str, picture: FloatArray, example: Example, lpips: Measure | None) -> dict[str, float]:
+    """Every measure of one method's picture, by the names of `Score`."""
+    truth, mask = example.pictures["truth"], example.mask
+    scores = {
+        "psnr": masked_psnr(picture, truth, mask),
+        "ssim": masked_ssim(picture, truth, mask),
+        "detail_ratio": detail_ratio(picture, truth, mask),
+        "color_bias": color_bias(picture, truth, mask),
+    }
+    if method != FLAT:
+        registered = register(picture, truth, mask)
+        scores |= {"registered_psnr": registered.psnr, "shift_px": registered.shift_px}
+    return scores if lpips is None else {**scores, "lpips": lpips(picture, truth, mask)}
+
+
+def check_physics(renderer: Renderer, sample: Mapping[str, Tensor], seed: int) -> dict[str, float]:
+    """Errors of superposition, gain and turn on one sample, by the names of `Score`; none where it reads more than a
+    flat picture and a light.
+
+    The lights are made: soft lamps left and right of the camera, each over a weak sky.
+    """
+    if not set(renderer.reads) <= RELIT_FROM:
+        return {}
+    pose = sample["world_from_camera"][0].numpy().astype(np.float64)
+    clip = Clip("", sample["flat"].numpy(), pose, "physical", 0.0)
+    relight, mask = relight_one(renderer, clip, seed), _mask(sample)
+    lamps = [pose[:3, :3] @ np.array(towards) for towards in ((0.7, -0.3, -0.7), (-0.7, -0.3, -0.7))]
+    left, right = (np.float32(0.05) + one_light(lamp, irradiance=0.2, radius_deg=40.0) for lamp in lamps)
+    return {
+        "superposition_error": superposition_error(relight, left, right, mask),
+        "gain_error": gain_error(relight, left, PHYSICS_GAIN, mask),
+        "turn_error": turn_error(relight, left, PHYSICS_TURN_DEG, mask),
+    }
+
+
+def mean_score(scores: Sequence[Mapping[str, float]]) -> Score:
     """Mean over samples; samples without a mask (NaN) do not count."""
-    values = np.array([pair for pair in scores if not np.isnan(pair[0])]).reshape(-1, 2)
-    if not len(values):
+    counted = [sample for sample in scores if not np.isnan(sample["psnr"])]
+    if not counted:
         return Score(float("nan"), float("nan"), None, 0)
-    psnr, ssim = values.mean(axis=0)
-    return Score(float(psnr), float(ssim), None, len(values))
+    names = [field.name for field in fields(Score) if all(field.name in sample for sample in counted)]
+    means: dict[str, Any] = {name: float(np.mean([sample[name] for sample in counted])) for name in names}
+    return Score(**{"lpips": None, "n": len(counted), **means})
 
 
 def spaced(length: int, limit: int | None) -> list[int]:
@@ -139,6 +229,10 @@ def spaced(length: int, limit: int | None) -> list[int]:
     if limit is None or length <= limit:
         return list(range(length))
     return [int(i) for i in np.linspace(0, length - 1, limit).round()]
+
+
+def _mask(sample: Mapping[str, Tensor]) -> FloatArray:
+    return np.asarray((sample["mask"] * sample["weight"])[0, 0].numpy(), np.float64)
 
 
 def _picture(tensor: Tensor) -> FloatArray:

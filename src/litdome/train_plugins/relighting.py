@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from litdome.datasets.metrics import Relight
 from litdome.datasets.views import DatasetView
 from litdome.errors import InputError, UsageError
+from litdome.geometry import rotation_about_y
 from litdome.lighting import HdriConvention, project_hdri, tone_map_ldr, tone_map_log, view_directions
 from litdome.progress import Progress, silent
 from litdome.train_plugins.protocol import Renderer
@@ -118,6 +120,20 @@ def project(hdr: FloatArray, clip: Clip, height: int, width: int, rotation_deg: 
         hdr, clip.world_from_camera, height, width, convention=clip.convention, rotation_deg=rotation_deg
     )
     return np.asarray(view, np.float32)
+
+
+def relight_one(renderer: Renderer, clip: Clip, seed: int) -> Relight:
+    """The first picture of a clip under any HDRI, as the physics checks ask for it."""
+    first = replace(clip, flat=clip.flat[:1])
+
+    def relight(hdr: npt.NDArray[np.floating[Any]], /, *, turn_deg: float = 0.0) -> npt.NDArray[np.floating[Any]]:
+        turned = np.eye(4)
+        turned[:3, :3] = rotation_about_y(turn_deg)
+        placed = replace(first, world_from_camera=turned @ clip.world_from_camera)
+        relit = relight_clip(renderer, placed, np.asarray(hdr, np.float32), seed=seed)
+        return np.asarray(relit[0].transpose(1, 2, 0))
+
+    return relight
 
 
 def side_by_side(clips: Sequence[FloatArray]) -> Iterator[npt.NDArray[np.uint8]]:

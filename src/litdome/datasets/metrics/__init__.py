@@ -17,12 +17,13 @@ from litdome.datasets.metrics.physics import (
     superposition_error,
     turn_error,
 )
-from litdome.datasets.metrics.pictures import by_region, color_bias, detail_ratio, masked_psnr, masked_ssim
+from litdome.datasets.metrics.pictures import Measure, by_region, color_bias, detail_ratio, masked_psnr, masked_ssim
 from litdome.datasets.metrics.registration import Registered, displacement, register, warp
 
 __all__ = [
     "CrossInference",
     "Lpips",
+    "Measure",
     "Registered",
     "Relight",
     "by_region",
