@@ -139,6 +139,18 @@ class ArrayStore:
         self._readers.pop(path, None)
         return array
 
+    def remove(self, path: str) -> None:
+        """Delete an array.
+
+        Raises:
+            StoreError: Opened for reading only, or the disk refuses.
+        """
+        self._need_writable()
+        with refusals(f"{self.url}: {path}"):
+            del self.root[path]
+        self._arrays.pop(path, None)
+        self._readers.pop(path, None)
+
     def shard_writer(self, path: str, start: int) -> AbstractContextManager[ShardWriter]:
         """A writer of the shard of an array that begins at ``start``; it appears, whole, when the block ends normally.
 
