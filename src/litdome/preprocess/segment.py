@@ -1,49 +1,41 @@
-"""Masks of the person in every flat-lit and relit picture, and the clean plate they are measured against.
+"""Masks of the person in every flat-lit and relit picture, and the clean plate of every camera.
 
-Flat-lit frames are compared with the camera's plate. A relit frame cannot be (most of its pixels differ): its mask
-is carried from the flat frames around it along half the flow and then corrected near its outline, against the plate
-under a gain fitted outside the person.
+The masks come from the plate, from a network, or from files (`litdome.preprocess.segmenters`); whichever it is, they
+are raw: each picture's own, before de-flickering.
 """
 
 from __future__ import annotations
 
 import threading
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
-import numpy.typing as npt
-from pydantic import Field
 
-from litdome.preprocess.flow import shrink, working_size
-from litdome.preprocess.motion import Carry, read_segment, segment_from_flat
-from litdome.preprocess.plates import Plate, Votes, average_votes, spread_votes, still_noise
-from litdome.preprocess.relit_masks import mask_relit_picture
-from litdome.preprocess.silhouettes import THRESHOLD, mask_flat_picture
-from litdome.stage import SessionLike, StageConfig, Summary, UInt8Array, Unit
+from litdome.errors import MissingWeightsError
+from litdome.preprocess.plates import Plate, Votes, average_votes
+from litdome.preprocess.segmenters import mediapipe
+from litdome.preprocess.segmenters.clean_plate import PlateMasks, is_given, make_plate, spread_frames
+from litdome.preprocess.segmenters.imported import (
+    KINDS,
+    MaskFiles,
+    describe_gaps,
+    find_masks,
+    masks_from_files,
+    read_mask,
+)
+from litdome.preprocess.segmenters.protocol import Masks, Segmenter, region_of
+from litdome.preprocess.segmenters.sapiens import load_sapiens
+from litdome.preprocess.segmenters.settings import SegmentConfig
+from litdome.stage import Kind, SessionLike, StageConfig, Summary, Unit
 
-BoolArray = npt.NDArray[np.bool_]
-
-
-class SegmentConfig(StageConfig):
-    """Settings of the masks."""
-
-    long_side_px: int = Field(960, ge=64, description="Long side at which masks are computed; they are stored full.")
-    threshold: float = Field(
-        THRESHOLD, gt=0, description="Difference to the plate at which both are as likely, deviations of the noise."
-    )
-    plate_frames: int = Field(24, ge=1, le=200, description="Flat frames that the clean plate is made of.")
-    max_unsure_permille: float = Field(
-        5.0, ge=0, description="Part of the plate that no frame shows for sure, 1/1000, above which a warning is given."
-    )
-    moving_permille: float = Field(
-        1.0, gt=0, description="What moves more from one flat frame to the next is no background; 1/1000 of long side."
-    )
+MaskSource = Callable[[Kind, range], Masks]
 
 
 class Segment:
-    """Raw masks of flat and relit pictures from a clean plate; writes the plate where the recording had none."""
+    """Raw masks of flat and relit pictures; writes the plate where the recording had none."""
 
     name: ClassVar[str] = "segment"
     version: ClassVar[int] = 1
@@ -53,160 +45,176 @@ class Segment:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
-        self._known: dict[str, tuple[Plate, Votes | None]] = {}
+        self._network_turn = threading.Lock()
+        self._forget()
 
     def __reduce__(self) -> tuple[type[Segment], tuple[()]]:
-        """Travels to other processes without the plates it has seen."""
+        """Travels to other processes without what it has loaded."""
         return Segment, ()
+
+    def input_files(self, session: SessionLike, config: SegmentConfig) -> list[Path]:
+        """Weights in a folder or file, and the masks to import; a hub id is known by its name."""
+        if config.source == "import":
+            folder = Path(config.masks)
+            return (
+                [path for files in find_masks(session, folder).values() for path in files.paths]
+                if folder.is_dir()
+                else []
+            )
+        if config.source == "plate":
+            return []
+        places = [Path(name) for name in (config.weights, config.matting_weights) if name]
+        return [file for at in places for file in (sorted(at.iterdir()) if at.is_dir() else [at])]
 
     def prepare(self, session: SessionLike, config: SegmentConfig) -> list[Unit]:
         """One unit per camera and shard number; it holds that shard of the flat and of the relit pictures."""
-        counts = {kind: session.count(kind) for kind in ("flat", "relit")}
+        self._forget()
+        part_names: tuple[str, ...] = ()
+        if config.source == "import":
+            for camera, files in self._masks_to_import(session, config).items():
+                read_mask(files.paths[0], session.size(camera), scale=config.masks_scale)
+        elif config.source != "plate":
+            part_names = self._network(config).part_names
         for camera in session.cameras:
-            width, height = session.size(camera)
-            for kind, count in counts.items():
-                session.create(
-                    f"cameras/{camera}/{kind}/mask_raw",
-                    (count, height, width),
-                    "u1",
-                    ("n", "y", "x"),
-                    unit="coverage, 0..255",
-                    description="the person, before de-flickering",
-                )
-            if not _is_given(session, camera):
-                session.create(
-                    f"cameras/{camera}/background",
-                    (height, width, 3),
-                    "u1",
-                    ("y", "x", "channel"),
-                    shard=None,
-                    unit="codes, RGB",
-                    description="clean plate under flat light",
-                    attrs={"source": "median"},
-                )
-        self._known.clear()
-        ranges = session.shards(max(counts.values()))
+            _create_arrays(session, camera, part_names)
+        ranges = session.shards(max(session.count(kind) for kind in KINDS))
         return [Unit(camera, *shard) for shard in ranges for camera in session.cameras]
 
     def run(self, session: SessionLike, config: SegmentConfig, unit: Unit) -> None:
         """Masks of one shard of flat and one of relit pictures; a relit one looks at flat ones wherever they lie."""
         camera = str(unit.camera)
-        plate, votes = self._plate(session, config, camera)
-        if unit.start == 0 and votes is not None:
-            frames = _spread(session, camera, config.plate_frames)
-            background = average_votes(lambda i: session.read_frame(camera, "flat", frames[i]), votes)
-            path = f"cameras/{camera}/background"
-            session.write(path, 0, background)
-            session.set_attrs(path, unsure_permille=round(1000 * float((plate.confidence < 0.5).mean()), 2))
-            self._known[camera] = (plate, None)
-        one = _OneCamera(session, config, camera, plate)
-        for kind in ("flat", "relit"):
+        if unit.start == 0 and not is_given(session, camera):
+            self._write_plate(session, config, camera)
+        source = self._source(session, config, camera)
+        for kind in KINDS:
             numbers = range(unit.start, min(unit.stop, session.count(kind)))
-            if numbers:
-                masks = np.stack([one.full_size(one.flat(n)[1] if kind == "flat" else one.relit(n)) for n in numbers])
-                session.write(f"cameras/{camera}/{kind}/mask_raw", unit.start, masks)
+            if not numbers:
+                continue
+            masks = source(kind, numbers)
+            session.write(f"cameras/{camera}/{kind}/mask_raw", unit.start, masks.coverage)
+            if masks.parts is not None:
+                session.write(f"cameras/{camera}/{kind}/parts", unit.start, masks.parts)
 
     def finish(self, session: SessionLike, config: SegmentConfig) -> Summary:
         """Which plates were given and which made, with a warning where the person hides the background all along."""
-        given = [camera for camera in session.cameras if _is_given(session, camera)]
+        given = [camera for camera in session.cameras if is_given(session, camera)]
         made = [camera for camera in session.cameras if camera not in given]
-        unseen = {c: float(session.array(f"cameras/{c}/background").attrs["unsure_permille"]) for c in made}
-        warnings = [
-            f"camera {camera}: {part / 10:.1f} % of the plate is unsure, masks may be wrong there; "
-            f"film background/{camera}.png without the person"
-            for camera, part in unseen.items()
-            if part > config.max_unsure_permille
-        ]
-        return {"given_plates": given, "made_plates": made, "warnings": warnings}
+        summary: Summary = {"source": config.source, "given_plates": given, "made_plates": made}
+        if config.source == "plate":
+            unseen = {
+                c: float(session.array(f"cameras/{c}/background").attrs.get("unsure_permille", 1000)) for c in made
+            }
+            warnings = [
+                f"camera {camera}: {part / 10:.1f} % of the plate is unsure, masks may be wrong there; "
+                f"film background/{camera}.png without the person"
+                for camera, part in unseen.items()
+                if part > config.max_unsure_permille
+            ]
+        elif config.source == "import":
+            warnings = describe_gaps(session, self._masks_to_import(session, config))
+        else:
+            network = self._network(config)
+            summary |= {"weights": config.weights, "device": network.device, "parts": list(network.part_names)}
+            warnings = []
+        self._forget()
+        return {**summary, "warnings": warnings}
+
+    def _forget(self) -> None:
+        self._camera_locks: dict[str, threading.Lock] = {}
+        self._plates: dict[str, tuple[Plate, Votes | None]] = {}
+        self._loaded: Segmenter | None = None
+        self._files: Mapping[str, MaskFiles] | None = None
+
+    def _source(self, session: SessionLike, config: SegmentConfig, camera: str) -> MaskSource:
+        """What gives the masks of a camera's pictures by kind and number."""
+        if config.source == "plate":
+            return PlateMasks(session, config, camera, self._plate(session, config, camera)[0])
+        if config.source == "import":
+            files = self._masks_to_import(session, config)[camera]
+            return partial(masks_from_files, session, camera, files, config.masks_scale)
+        return partial(self._masks_by_network, session, config, camera)
+
+    def _masks_by_network(
+        self, session: SessionLike, config: SegmentConfig, camera: str, kind: Kind, numbers: range
+    ) -> Masks:
+        """Masks of recorded pictures, a batch at a time; empty where one is absent."""
+        network = self._network(config)
+        width, height = session.size(camera)
+        coverage = np.zeros((len(numbers), height, width), np.uint8)
+        parts = np.zeros_like(coverage) if network.part_names else None
+        recorded = [n for n in numbers if session.is_present(camera, kind, n)]
+        for first in range(0, len(recorded), config.batch):
+            batch = recorded[first : first + config.batch]
+            pictures = np.stack([session.read_frame(camera, kind, n) for n in batch])
+            with self._network_turn:  # a second batch at once would only take more memory
+                found = network(pictures)
+            rows = np.array(batch) - numbers.start
+            coverage[rows] = found.coverage
+            if parts is not None and found.parts is not None:
+                parts[rows] = found.parts
+        return Masks(coverage, parts)
+
+    def _network(self, config: SegmentConfig) -> Segmenter:
+        with self._guard:
+            if self._loaded is None:
+                self._loaded = _load_network(config)
+            return self._loaded
+
+    def _masks_to_import(self, session: SessionLike, config: SegmentConfig) -> Mapping[str, MaskFiles]:
+        with self._guard:
+            if self._files is None:
+                self._files = find_masks(session, Path(config.masks))
+            return self._files
 
     def _plate(self, session: SessionLike, config: SegmentConfig, camera: str) -> tuple[Plate, Votes | None]:
         with self._guard:
-            lock = self._locks.setdefault(camera, threading.Lock())
+            lock = self._camera_locks.setdefault(camera, threading.Lock())
         with lock:
-            if camera not in self._known:
-                self._known[camera] = _make_plate(session, config, camera)
-            return self._known[camera]
+            if camera not in self._plates:
+                self._plates[camera] = make_plate(session, config, camera)
+            return self._plates[camera]
+
+    def _write_plate(self, session: SessionLike, config: SegmentConfig, camera: str) -> None:
+        plate, votes = self._plate(session, config, camera)
+        if votes is None:
+            return
+        frames = spread_frames(session, camera, config.plate_frames)
+        path = f"cameras/{camera}/background"
+        session.write(path, 0, average_votes(lambda i: session.read_frame(camera, "flat", frames[i]), votes))
+        session.set_attrs(path, unsure_permille=round(1000 * float((plate.confidence < 0.5).mean()), 2))
+        self._plates[camera] = (plate, None)
 
 
-class _OneCamera:
-    """Masks of one camera at working size; flat frames are looked at once per unit."""
-
-    def __init__(self, session: SessionLike, config: SegmentConfig, camera: str, plate: Plate) -> None:
-        self.session, self.config, self.camera, self.plate = session, config, camera, plate
-        self.size = working_size(*session.size(camera), config.long_side_px)
-        self.flat = lru_cache(maxsize=session.shard_frames + 2)(self._flat)
-        self.pair_of_relit = {int(n): pair for pair, n in enumerate(session.pairs.relit)}
-
-    def _flat(self, n: int) -> tuple[UInt8Array, UInt8Array]:
-        """Picture and mask of the n-th flat frame; both empty where it is absent."""
-        if not self.session.is_present(self.camera, "flat", n):
-            blank = np.zeros((self.size[1], self.size[0], 3), np.uint8)
-            return blank, blank[..., 0]
-        picture = shrink(self.session.read_frame(self.camera, "flat", n), self.size)
-        return picture, mask_flat_picture(picture, self.plate, threshold=self.config.threshold)
-
-    def relit(self, n: int) -> UInt8Array:
-        """Mask of the n-th relit frame; empty where it is absent or before the first flat frame."""
-        pair = self.pair_of_relit.get(n)
-        if pair is None or not self.session.is_present(self.camera, "relit", n):
-            return np.zeros((self.size[1], self.size[0]), np.uint8)
-        segment = read_segment(self.session, self.camera, pair)
-        if segment is None:
-            as_flat, carried = self.flat(int(self.session.pairs.flat[pair]))
-        else:
-            carry = Carry.along(segment)
-            sides = zip(self.flat(segment.start), self.flat(segment.end), strict=True)
-            as_flat, carried = (carry.blend(start, end) for start, end in sides)
-        picture = shrink(self.session.read_frame(self.camera, "relit", n), self.size)
-        return mask_relit_picture(picture, carried, as_flat, self.plate, threshold=self.config.threshold)
-
-    def full_size(self, mask: UInt8Array) -> UInt8Array:
-        """The mask at the size of the stored pictures."""
-        size = self.session.size(self.camera)
-        return mask if self.size == size else np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR))
+def _load_network(config: SegmentConfig) -> Segmenter:
+    if config.source == "sapiens":
+        weights = [config.weights, *([config.matting_weights] if config.matting_weights else [])]
+        return load_sapiens(weights, device=config.device, dtype=config.dtype)
+    if not config.weights:
+        raise MissingWeightsError("mediapipe: no model file is named", hint=mediapipe.HINT)
+    return mediapipe.Mediapipe(Path(config.weights))
 
 
-def _is_given(session: SessionLike, camera: str) -> bool:
-    path = f"cameras/{camera}/background"
-    return session.has(path) and session.array(path).attrs.get("source") != "median"
-
-
-def _spread(session: SessionLike, camera: str, count: int) -> list[int]:
-    """Up to ``count`` recorded flat frames, spread evenly."""
-    recorded = [n for n in range(session.count("flat")) if session.is_present(camera, "flat", n)]
-    picks = np.unique(np.linspace(0, len(recorded) - 1, min(count, len(recorded))).round().astype(int))
-    return [recorded[i] for i in picks]
-
-
-def _moving(session: SessionLike, camera: str, flat: int, limit_px: float) -> BoolArray:
-    """Where a flat frame moves from the one before or to the one after, at the flow's grid."""
-    fields = []
-    for path, first in ((f"motion/{camera}", flat), (f"motion_backward/{camera}", flat - 1)):
-        pair = segment_from_flat(session, camera, first)
-        if pair is not None:
-            fields.append(np.linalg.norm(session.read_at(path, pair).astype(np.float32), axis=0) > limit_px)
-    shape = session.array(f"motion/{camera}").shape[2:]
-    return np.asarray(np.logical_or.reduce(fields) if fields else np.zeros(shape, bool))
-
-
-def _make_plate(session: SessionLike, config: SegmentConfig, camera: str) -> tuple[Plate, Votes | None]:
-    """The plate at working size, and the votes behind it where it was not given."""
-    size = working_size(*session.size(camera), config.long_side_px)
-    frames = _spread(session, camera, config.plate_frames)
-
-    def read(i: int) -> UInt8Array:
-        return session.read_frame(camera, "flat", frames[i])
-
-    if _is_given(session, camera):
-        given = shrink(session.read(f"cameras/{camera}/background"), size)
-        noise = still_noise([shrink(read(i), size) for i in range(0, len(frames), 4)], given)
-        return Plate.given(given, noise), None
-    if not frames:
-        return Plate.given(np.zeros((size[1], size[0], 3), np.uint8), 1.0), None
-    limit_px = config.moving_permille / 1000 * max(session.size(camera))
-    votes = spread_votes(read, [_moving(session, camera, flat, limit_px) for flat in frames])
-    picture = average_votes(read, votes, size)
-    noise = still_noise([shrink(read(i), size) for i in range(0, len(frames), 4)], picture)
-    confidence = cv2.resize(votes.confidence, size, interpolation=cv2.INTER_LINEAR)
-    return Plate(picture, confidence, votes.person_odds, noise), votes
+def _create_arrays(session: SessionLike, camera: str, part_names: tuple[str, ...]) -> None:
+    width, height = session.size(camera)
+    for kind in KINDS:
+        path = f"cameras/{camera}/{kind}"
+        shape, dims = (session.count(kind), height, width), ("n", "y", "x")
+        what = "the person, before de-flickering"
+        session.create(f"{path}/mask_raw", shape, "u1", dims, unit="coverage, 0..255", description=what)
+        if part_names:
+            what = "which part a pixel shows: names and regions by label"
+            attrs = {"names": list(part_names), "regions": [region_of(name) or "" for name in part_names]}
+            session.create(f"{path}/parts", shape, "u1", dims, unit="label", description=what, attrs=attrs)
+        elif session.has(f"{path}/parts"):  # of an earlier run by a network
+            session.remove(f"{path}/parts")
+    if not is_given(session, camera):
+        session.create(
+            f"cameras/{camera}/background",
+            (height, width, 3),
+            "u1",
+            ("y", "x", "channel"),
+            shard=None,
+            unit="codes, RGB",
+            description="clean plate under flat light",
+            attrs={"source": "median"},
+        )
