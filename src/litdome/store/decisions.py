@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from litdome.errors import StoreError
-from litdome.store.files import open_files, refusals, staged_file, write_all
-from litdome.store.provenance import now
+from litdome.store.files import FileSystem, open_files, refusals, staged_file, write_all
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,12 @@ def decisions_folder(url: str) -> str:
 def add_decision(url: str, decision: Decision) -> str:
     """Record a decision about the session at ``url``; gives the new file's path.
 
+    Without a time of its own it is stamped to the microsecond: who thinks twice within a second means the second.
+
     Raises:
         StoreError: The disk refuses.
     """
-    stamped = {**asdict(decision), "time": decision.time or now()}
+    stamped = {**asdict(decision), "time": decision.time or _moment()}
     files, folder = open_files(decisions_folder(url))
     path = f"{folder}/{stamped['time'].replace(':', '')}-{uuid.uuid4().hex}.json"
     with staged_file(files, path) as stream:
@@ -60,19 +62,55 @@ def read_decisions(url: str) -> tuple[Decision, ...]:
     Raises:
         StoreError: A decision file that cannot be read.
     """
-    files, folder = open_files(decisions_folder(url))
-    found: list[tuple[str, str, Decision]] = []
-    with refusals(folder):
-        paths = sorted(files.glob(f"{folder}/*.json"))
-    for path in paths:
-        try:
-            with refusals(path):
-                text = files.cat_file(path)
-            decision = _decision(json.loads(text))
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{path}: not a decision: {error}", hint="mend or move the file away") from error
-        found.append((decision.time, path, decision))
-    return tuple(decision for _, _, decision in sorted(found, key=lambda item: item[:2]))
+    return DecisionLog(url).read()
+
+
+class DecisionLog:
+    """The decisions about the session at ``url``; each file is read once, so asking again is cheap."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._known: dict[str, Decision] = {}
+
+    def read(self) -> tuple[Decision, ...]:
+        """All decisions, those that others have added among them, in the order of their times.
+
+        Raises:
+            StoreError: A decision file that cannot be read.
+        """
+        files, folder = open_files(decisions_folder(self.url))
+        with refusals(folder):
+            paths = files.glob(f"{folder}/*.json")
+        self._known = {path: self._known.get(path) or _read_decision(files, path) for path in paths}
+        return tuple(self._known[path] for path in sorted(paths, key=lambda path: (self._known[path].time, path)))
+
+    def add(self, decision: Decision) -> Decision:
+        """Record a decision now, later than every one that is known, whatever another machine's clock said.
+
+        Raises:
+            StoreError: The disk refuses.
+        """
+        newest = max((known.time for known in self._known.values()), default="")
+        moment = _moment()
+        if moment <= newest:
+            moment = (datetime.fromisoformat(newest) + timedelta(microseconds=1)).isoformat(timespec="microseconds")
+        stamped = replace(decision, time=moment)
+        self._known[add_decision(self.url, stamped)] = stamped
+        return stamped
+
+
+def _moment() -> str:
+    """The time in UTC, ISO 8601, to the microsecond."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def _read_decision(files: FileSystem, path: str) -> Decision:
+    try:
+        with refusals(path):
+            text = files.cat_file(path)
+        return _decision(json.loads(text))
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: not a decision: {error}", hint="mend or move the file away") from error
 
 
 def _decision(plain: dict[str, Any]) -> Decision:
