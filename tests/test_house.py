@@ -29,6 +29,7 @@ ALLOWED = {
     "pipeline": UNDER_STORE | {"store"} | STEPS,
     "datasets": UNDER_STORE | {"store"},
     "train_plugins": FOUNDATION | {"datasets"},
+    "web": UNDER_STORE | {"store"},
     "report": UNDER_STORE | {"store", "datasets", "pipeline", "train_plugins"},
 }
 HEAVY = {"torch", "diffusers", "transformers", "open3d", "mediapipe", "face_alignment", "peft"}
@@ -73,6 +74,7 @@ def test_the_import_rule_bites() -> None:
     assert violations("train_plugins", "def f():\n    import litdome.store.session") == ["store"]
     assert violations("geometry", "from litdome import store") == ["store"]
     assert violations("datasets", "from litdome.store.session import Session") == []
+    assert violations("web", "from litdome.report.sheets import shrink") == ["report"]
 
 
 def top_level_imports(source: str) -> set[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from litdome import __version__
-from litdome.cli import calibrate, capture, color, lights, plan, rig, session, store, system, training
+from litdome.cli import calibrate, capture, color, lights, plan, review, rig, session, store, system, training
 from litdome.errors import LitdomeError
 
 BUG, INTERRUPTED = 70, 130
@@ -34,7 +34,7 @@ def cli(context: click.Context, verbose: bool, quiet: bool, log_file: Path | Non
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", handlers=handlers)
 
 
-for _module in (capture, calibrate, color, lights, plan, rig, session, store, training, system):
+for _module in (capture, calibrate, color, lights, plan, rig, session, review, store, training, system):
     for _command in _module.COMMANDS:
         cli.add_command(_command)
 
