@@ -26,6 +26,7 @@ from litdome.calib.boards import (
 )
 from litdome.calib.boards.detect import dictionary_of
 from litdome.calib.boards.pictures import BoardPictures
+from litdome.calib.lens_takes import uncovered
 from litdome.errors import CalibrationError
 from litdome.media.encode import VideoWriter
 
@@ -263,6 +264,28 @@ def test_joint_views_connect_every_camera() -> None:
     chosen = choose_joint_views(takes, 4)
     assert 3 in chosen and 29 in chosen  # the only views that tie c02 to the others
     assert 31 not in chosen and len(chosen) == 4
+
+
+def test_sharp_views_are_chosen_from_a_take_that_is_mostly_blurred() -> None:
+    rng = np.random.default_rng(5)
+    places = rng.uniform([120, 100], [520, 380], (60, 2))
+    views = {n: made_view(CHARUCO, (float(x), float(y))) for n, (x, y) in enumerate(places)}
+    sharp = set(range(0, 60, 4))
+    takes = {id: made_take(views, {n: 1.0 if n in sharp else 0.2 for n in views}) for id in ("c00", "c01")}
+    assert set(choose_joint_views(takes, 40)) == sharp == set(choose_views(takes["c00"], 40))
+    alike = {id: made_take(views, dict.fromkeys(views, 0.2)) for id in takes}
+    assert len(choose_joint_views(alike, 40)) == 40  # a camera that is never sharper than that
+    views_of_third = {n: views[n] for n in (1, 2, 3, 5)}
+    takes["c02"] = made_take(views_of_third, dict.fromkeys(views_of_third, 0.5))
+    assert len({1, 2, 3, 5} & set(choose_joint_views(takes, 40))) == 3  # blurred, and all that connects c02
+
+
+def test_a_part_of_the_picture_without_a_board_is_named_once_for_all_cameras() -> None:
+    right = made_take({n: made_view(CHARUCO, (480, 80 + 60 * n)) for n in range(6)})
+    whole = made_take({n: made_view(CHARUCO, (80 + 60 * n, 60 + 45 * n), 60) for n in range(9)})
+    assert uncovered({"c00": whole}) == []
+    said = uncovered({"c00": right, "c01": whole, "c02": right})
+    assert said == ["no board in the left third of c00, c02: lens distortion is guessed there"]
 
 
 def test_a_rig_that_mirrors_in_part_is_refused_and_one_that_mirrors_wholly_is_told() -> None:

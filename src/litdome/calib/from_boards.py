@@ -21,7 +21,7 @@ from litdome.calib.boards.footage import BoardFootage
 from litdome.calib.boards.takes import need_common_sizes, need_pose_takes, need_size, picture_size, search_takes
 from litdome.calib.calibration import LENS_VALUES, BoardCorners, Calibration
 from litdome.calib.fit import match_names
-from litdome.calib.lens_takes import board_summary, fit_lens, lenses_from_boards
+from litdome.calib.lens_takes import board_summary, fit_lens, lenses_from_boards, uncovered
 from litdome.calib.rig_check import check_copies, check_rig
 from litdome.calib.settings import SolveSettings
 from litdome.calib.solve.poses import RigSolution, refined_terms, solve_rig
@@ -78,17 +78,20 @@ def calibrate_from_boards(
     start, deviations, warnings = [], [], _not_asked_for(others)
     warnings += [f"camera {id}: {take.said}" for id, take in joint.items() if take.said]
     warnings += check_mirrored(joint)
+    if lenses is None:
+        warnings += uncovered({id: own.get(id, joint[id]) for id in ids})
     for id in ids:
         camera, deviation, rejected = _lens(id, own.get(id, joint[id]), settings, lenses)
         start.append(camera)
         deviations.append(deviation)
         warnings += [f"camera {id}: board picture {view} left out of the lens" for view in rejected]
     progress("poses", 0, 1)
-    solution = solve_rig(start, best_views(joint, settings.max_views), spec, refine=settings.refine)
+    lens_std = np.array(deviations)
+    solution = solve_rig(start, best_views(joint, settings.max_views), spec, refine=settings.refine, lens_std=lens_std)
     progress("poses", 1, 1)
     _need_believable(ids, solution, settings.max_rms_px)
     warnings += [*check_rig(solution.rig), *solution.warnings]
-    return _calibration(solution, joint, np.array(deviations), tuple(dict.fromkeys(warnings)))
+    return _calibration(solution, joint, lens_std, tuple(dict.fromkeys(warnings)))
 
 
 def best_views(takes: Mapping[str, BoardTake], count: int) -> dict[str, dict[int, BoardView]]:

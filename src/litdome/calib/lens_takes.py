@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from litdome.calib.boards import BoardSpec, BoardTake, check_mirrored, choose_views
+from litdome.calib.boards import BoardSpec, BoardTake, check_mirrored, choose_views, coverage, empty_thirds
 from litdome.calib.boards.footage import BoardFootage
 from litdome.calib.boards.takes import search_takes
 from litdome.calib.calibration import POSE_VALUES, BoardCorners, Calibration
@@ -66,7 +66,7 @@ def lenses_from_boards(
         pose_std=np.full((len(ids), POSE_VALUES), np.nan),
         corners=BoardCorners.none(),
         summary=summary,
-        warnings=(*said, *check_mirrored(takes), *check_lenses(rig)),
+        warnings=(*said, *check_mirrored(takes), *uncovered(takes), *check_lenses(rig)),
         has_poses=False,
     )
 
@@ -74,6 +74,16 @@ def lenses_from_boards(
 def _left_at_zero(lens: Lens) -> tuple[str, ...]:
     """The terms that a take knows too weakly to fit."""
     return tuple(name for name in lens.weak if name not in ALWAYS)
+
+
+def uncovered(takes: Mapping[str, BoardTake]) -> list[str]:
+    """One warning for all parts of pictures in which no lens take showed the board: the lens is guessed there."""
+    places: dict[str, list[str]] = {}
+    for id, take in takes.items():
+        for third in empty_thirds(coverage(take)):
+            places.setdefault(third, []).append(id)
+    said = [f"the {third} third of {', '.join(ids)}" for third, ids in places.items()]
+    return [f"no board in {'; '.join(said)}: lens distortion is guessed there"] if said else []
 
 
 def board_summary(spec: BoardSpec) -> dict[str, float]:

@@ -12,6 +12,7 @@ from litdome.calib.boards.choice import choose_joint_views as choose_joint_views
 from litdome.calib.boards.choice import choose_views as choose_views
 from litdome.calib.boards.choice import coverage as coverage
 from litdome.calib.boards.choice import coverage_words as coverage_words
+from litdome.calib.boards.choice import empty_thirds as empty_thirds
 from litdome.calib.boards.detect import VARIANTS as VARIANTS
 from litdome.calib.boards.detect import detect_board as detect_board
 from litdome.calib.boards.detect import find_board

@@ -15,13 +15,16 @@ FEW_IN_THIRD = 0.1  # of the cells of a third: below, the lens is not known ther
 TILT_STEP, SCALE_STEP = 0.25, 1.5  # steps of foreshortening and of size that count as another side and another distance
 PAIR, PAIR_WORTH = "with ", 8.0  # a pair of cameras that see the board together counts as this many cells
 ENOUGH = 3  # views of a cell, or of a side: more of the same tell little
+SHARP_PERCENTILE = 90  # of a take's sharpness: what that camera can do, however many of its pictures are blurred
+BLURRED = 0.35  # of that: such a board moved; leaving milder ones out cost real takes more than it gave
+ENOUGH_SHARP = 10  # views: with these, blurred ones count only where they connect cameras
 
 
 def choose_views(take: BoardTake, count: int) -> tuple[int, ...]:
     """Up to ``count`` views for one camera's lens, rising: each in turn the one that adds most to those before it.
 
     A view adds the picture cells that its corners fall in, and the side and distance it shows the board from; the
-    sharper one of equals is taken.
+    sharper one of equals is taken, and a blurred one only where there are few sharp ones.
 
     Args:
         take: The views to choose from.
@@ -34,7 +37,8 @@ def choose_views(take: BoardTake, count: int) -> tuple[int, ...]:
 def choose_joint_views(takes: Mapping[str, BoardTake], count: int) -> tuple[int, ...]:
     """Up to ``count`` views for the poses of all cameras, rising.
 
-    A view adds the pairs of cameras that see the board in it, then what it adds to the coverage of each camera.
+    A view adds the pairs of cameras that see the board in it, then what it adds to the coverage of each camera. One
+    that is blurred is left out where there are enough sharp ones, unless it connects cameras that those do not.
 
     Args:
         takes: By camera; equal numbers are one instant.
@@ -82,6 +86,12 @@ def coverage_words(counts: npt.NDArray[np.int64]) -> str:
     return ", ".join(said)
 
 
+def empty_thirds(counts: npt.NDArray[np.int64]) -> tuple[str, ...]:
+    """Thirds of the picture, ``left`` to ``lower``, in which no corner fell; counts from `coverage`."""
+    parts = [part for axis, names in THIRDS for part in zip(names, np.array_split(counts, 3, axis=axis), strict=True)]
+    return tuple(name for name, part in parts if not part.any())
+
+
 def _cells(
     pixels: FloatArray, size: tuple[int, int], cells: tuple[int, int]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -105,10 +115,10 @@ def _marks(view: BoardView, spec: BoardSpec, size: tuple[int, int]) -> frozenset
 
 
 def _sharpness(takes: Mapping[str, BoardTake]) -> dict[int, float]:
-    """By view, of the camera that sees it worst, against that camera's median."""
+    """By view, of the camera that sees it worst, against the sharpest pictures of that camera."""
     worst: dict[int, float] = {}
     for take in takes.values():
-        usual = float(np.median(list(take.sharpness.values()))) if take.sharpness else 1.0
+        usual = float(np.percentile(list(take.sharpness.values()), SHARP_PERCENTILE)) if take.sharpness else 1.0
         for number in take.views:
             worst[number] = min(worst.get(number, np.inf), take.sharpness.get(number, usual) / usual)
     return worst
@@ -124,12 +134,19 @@ def _greedy(
     shows = np.zeros((len(numbers), len(columns)))
     for row, keys in zip(shows, flat, strict=True):
         row[[columns[key] for key in keys]] = 1
-    worth = np.array([PAIR_WORTH if mark.startswith(PAIR) else 1.0 for _, mark in columns])
+    connects = np.array([mark.startswith(PAIR) for _, mark in columns])
+    worth = np.where(connects, PAIR_WORTH, 1.0)
     sharp = np.array([sharpness[n] for n in numbers])
+    blurred = sharp < BLURRED
     seen, left = np.zeros(len(columns)), np.ones(len(numbers), bool)
-    for _ in range(min(count, len(numbers))):
-        new = worth * (np.maximum(0, 1 - seen / ENOUGH) + 1e-3 / (1 + seen))
-        best = int(np.argmax(np.where(left, (shows @ new) * sharp, -1)))
+    for chosen in range(min(count, len(numbers))):
+        lacking = np.maximum(0, 1 - seen / ENOUGH)
+        adds = shows @ (worth * (lacking + 1e-3 / (1 + seen)))
+        if chosen >= ENOUGH_SHARP:
+            adds[blurred] = shows[blurred] @ (worth * lacking * connects)
+        best = int(np.argmax(np.where(left, adds * sharp, -1)))
+        if adds[best] <= 0:
+            break
         left[best] = False
         seen += shows[best]
     return tuple(n for n, is_left in zip(numbers, left, strict=True) if not is_left)

@@ -20,6 +20,7 @@ from litdome.progress import Progress
 
 FILM_HINT = "film alike: the same size, crop and zoom in all board takes"
 Size = tuple[int, int]
+Search = Callable[[BoardSpec, str | None], BoardTake]
 
 
 def need_pose_takes(footage: BoardFootage) -> None:
@@ -74,7 +75,7 @@ def need_size(id: str, one: str, size: Size, other: str, expected: Size) -> None
 def search_takes(
     footage: BoardFootage, spec: BoardSpec, most: int, progress: Progress, *, with_lenses: bool
 ) -> tuple[dict[str, BoardTake], dict[str, BoardTake]]:
-    """Find the board in the takes of all cameras, on all cores.
+    """Find the board in the takes of all cameras, on all cores; how it is printed, the first take tells the others.
 
     Args:
         footage: Where they lie.
@@ -91,17 +92,23 @@ def search_takes(
         InputError: A take cannot be decoded.
     """
     views = _views_to_search(footage, most)
-    work: dict[tuple[str, str], Callable[[], BoardTake]] = {}
+    work: dict[tuple[str, str], Search] = {}
     for id, camera in footage.cameras.items():
         if camera.extrinsic is not None:
             view_of = camera.picture_of(views)
-            work["extrinsic", id] = _search_job(camera.extrinsic, spec, footage.variant, view_of, most)
+            work["extrinsic", id] = _search_job(camera.extrinsic, view_of, most)
         if with_lenses and camera.intrinsic is not None:
-            work["intrinsic", id] = _search_job(camera.intrinsic, spec, footage.variant, None, most)
+            work["intrinsic", id] = _search_job(camera.intrinsic, None, most)
     found: dict[tuple[str, str], BoardTake] = {}
     progress("boards", 0, len(work))
+    variant = footage.variant
+    if variant is None and spec.kind == "charuco" and work:
+        key, first = next(iter(work.items()))
+        found[key] = first(spec, None)
+        spec, variant = found[key].spec, found[key].variant
+        progress("boards", 1, len(work))
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        running = {pool.submit(job): key for key, job in work.items()}
+        running = {pool.submit(job, spec, variant): key for key, job in work.items() if key not in found}
         try:
             for ended in as_completed(running):
                 found[running[ended]] = ended.result()
@@ -115,12 +122,10 @@ def search_takes(
     return takes[0], takes[1]
 
 
-def _search_job(
-    source: Path, spec: BoardSpec, variant: str | None, view_of: Mapping[int, int] | None, most: int
-) -> Callable[[], BoardTake]:
+def _search_job(source: Path, view_of: Mapping[int, int] | None, most: int) -> Search:
     """Searches one take; with ``view_of``, pictures are then called by their views."""
 
-    def job() -> BoardTake:
+    def job(spec: BoardSpec, variant: str | None) -> BoardTake:
         if view_of is None:
             return detect_take(source, spec, max_pictures=most, variant=variant)
         take = detect_take(source, spec, pictures=sorted(view_of), variant=variant)
