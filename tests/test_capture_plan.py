@@ -218,6 +218,7 @@ REFUSED = [
     (["--size", "9999999x2"], 2, "16 to 65535"),
     (["--fps", "0"], 2, "0.01 to 10000"),
     (["--fps", "nan"], 2, "0.01 to 10000"),
+    (["--fps", "0.01"], 2, "has no frame"),
     (["--minutes", "1e9"], 2, "is possible"),
     (["--interleave", "0"], 2, "1 to 1000"),
     (["--held-out", "1"], 2, "0 to 0.9"),
@@ -236,6 +237,7 @@ REFUSED = [
     (["--actions", "kinds.csv"], 4, "unknown kind 'acton'"),
     (["--actions", "numbers.csv"], 4, "seconds is 'long'"),
     (["--actions", "single.csv"], 4, "1 actions and 0 rests"),
+    (["--actions", "moments.csv"], 4, "seconds is '0.001'"),
 ]
 
 
@@ -257,6 +259,7 @@ def test_what_cannot_be_planned_is_one_line_and_no_folder(
     Path("columns.csv").write_text("kind,name,speed\n")
     Path("kinds.csv").write_text(head + "acton,jump,4,,\n")
     Path("numbers.csv").write_text(head + "action,jump,long,,\n")
+    Path("moments.csv").write_text(head + "action,jump,0.001,,\naction,run,0.001,,\n")
     Path("single.csv").write_text(head + "action,jump,4,,\n")
     before = sorted(tmp_path.rglob("*"))
     assert run(["plan", "out", *arguments]) == code

@@ -18,7 +18,8 @@ NEEDED_COLUMNS = ("start_frame", "end_frame", "action")
 REPERTOIRE = Path(__file__).with_name("repertoire.csv")
 REPERTOIRE_COLUMNS = ("kind", "name", "seconds", "pace", "cue")
 KINDS = ("action", "expression", "rest")
-LONGEST_S, FASTEST = 3600.0, 100.0
+SHORTEST_S, LONGEST_S = 0.5, 3600.0
+SLOWEST, FASTEST = 0.001, 100.0
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ def read_repertoire(file: Path = REPERTOIRE) -> Repertoire:
         name = _text(where, row, "name")
         if any(act.name == name for act in acts[kind]):
             raise InputError(f"{where}: {kind} {shown(name)} is there twice", hint="rename or delete one")
-        seconds = 0.0 if kind == "expression" else _positive(where, row, "seconds", LONGEST_S)
-        pace = _positive(where, row, "pace", FASTEST) if row.get("pace") else 1.0
+        seconds = 0.0 if kind == "expression" else _number(where, row, "seconds", SHORTEST_S, LONGEST_S)
+        pace = _number(where, row, "pace", SLOWEST, FASTEST) if row.get("pace") else 1.0
         acts[kind].append(Act(name, seconds, pace, row.get("cue", "")))
     if len(acts["action"]) < 2 or len(acts["rest"]) > 1:
         counts = f"{len(acts['action'])} actions and {len(acts['rest'])} rests"
@@ -128,12 +129,12 @@ def _text(where: str, row: Mapping[str, str], name: str) -> str:
     return value
 
 
-def _positive(where: str, row: Mapping[str, str], name: str, most: float) -> float:
+def _number(where: str, row: Mapping[str, str], name: str, least: float, most: float) -> float:
     text = row.get(name, "")
     try:
         value = float(text)
     except ValueError:
         value = np.nan
-    if not 0 < value <= most:
-        raise InputError(f"{where}: {name} is {shown(text)}", hint=f"{name} is a number above 0, at most {most:g}")
+    if not least <= value <= most:
+        raise InputError(f"{where}: {name} is {shown(text)}", hint=f"{name} is a number from {least:g} to {most:g}")
     return value

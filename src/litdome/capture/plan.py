@@ -138,7 +138,11 @@ def draw_order(count: int, length: int, rng: np.random.Generator) -> IntArray:
 
 
 def draw_actions(settings: PlanSettings, repertoire: Repertoire, rng: np.random.Generator) -> tuple[PlannedAction, ...]:
-    """Actions, each with an expression, and rests between, until the take is full."""
+    """Actions, each with an expression, and rests between, until the take is full.
+
+    Raises:
+        UsageError: So few frames a second that an action has none.
+    """
     acts = _fill(repertoire, settings.frames / settings.fps, rng)
     faces = [face.name for face in repertoire.expressions] or [""]
     moving = [act is not repertoire.rest for act in acts]
@@ -146,6 +150,12 @@ def draw_actions(settings: PlanSettings, repertoire: Repertoire, rng: np.random.
     ends = np.round(np.cumsum([act.seconds for act in acts]) * settings.fps).astype(int)
     ends[-1] = settings.frames
     starts = [0, *ends[:-1].tolist()]
+    for act, start, end in zip(acts, starts, ends, strict=True):
+        if end <= start:
+            raise UsageError(
+                f"--fps {settings.fps:g}: {act.name}, {act.seconds:g} s, has no frame",
+                hint="--fps more, longer actions",
+            )
     expressions = [faces[next(drawn)] if moves else "" for moves in moving]
     return tuple(
         PlannedAction(n + 1, start, int(end), act.name, face)
