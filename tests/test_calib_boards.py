@@ -25,10 +25,13 @@ from litdome.calib.boards import (
     parse_board,
 )
 from litdome.calib.boards.detect import dictionary_of
+from litdome.calib.boards.footage import BoardFootage, CameraFootage
 from litdome.calib.boards.pictures import BoardPictures
+from litdome.calib.boards.takes import search_takes
 from litdome.calib.lens_takes import uncovered
 from litdome.errors import CalibrationError
 from litdome.media.encode import VideoWriter
+from litdome.progress import silent
 
 CHARUCO = BoardSpec("charuco", 7, 6, 0.05, 0.0375, "DICT_4X4_100")
 CHESSBOARD = BoardSpec("chessboard", 8, 5, 0.05)
@@ -264,6 +267,17 @@ def test_joint_views_connect_every_camera() -> None:
     chosen = choose_joint_views(takes, 4)
     assert 3 in chosen and 29 in chosen  # the only views that tie c02 to the others
     assert 31 not in chosen and len(chosen) == 4
+
+
+def test_what_the_first_take_shows_of_the_board_is_told_once_and_believed_of_the_others(tmp_path: Path) -> None:
+    for id in ("c00", "c01"):
+        write_take(tmp_path / id, CHARUCO, change="inverted")
+    footage = BoardFootage({id: CameraFootage(None, tmp_path / id) for id in ("c00", "c01")})
+    given = replace(CHARUCO, dictionary="DICT_5X5_100")
+    joint, _ = search_takes(footage, given, 10, silent, with_lenses=True)
+    assert [take.spec.dictionary for take in joint.values()] == ["DICT_4X4_100"] * 2
+    assert [take.variant for take in joint.values()] == ["inverted"] * 2
+    assert [take.said for take in joint.values()] == ["DICT_5X5_100 given, DICT_4X4_100 found", ""]
 
 
 def test_sharp_views_are_chosen_from_a_take_that_is_mostly_blurred() -> None:

@@ -490,6 +490,32 @@ def test_a_mistyped_session_without_a_source_is_no_new_rig(tmp_path: Path, capsy
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--set", "calibrate.refine=f,kk1"], r"'kk1' unknown to these lenses"),
+        (["--set", "calibrate.refine=k4"], r"'k4' unknown to these lenses"),
+        (["--set", "calibrate.model=pinhole8", "--set", "calibrate.refine=k7"], r"'k7' unknown"),
+        (
+            ["--intrinsics", "s3://bucket/rig.zarr"],
+            r"this machine's disk; try: litdome session copy s3://bucket/rig.zarr",
+        ),
+        (["--set", "calibrate.models.c09=fisheye4"], r"no camera c09"),
+    ],
+)
+def test_a_slip_of_the_pen_is_noticed_before_boards_are_searched(
+    options: list[str], said: str, take: Path, session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = content(session.url)
+    capsys.readouterr()
+    assert run(["calibrate", session.url, *options]) == 6
+    err = capsys.readouterr().err
+    assert re.search(said, err) and "boards  " not in err
+    assert content(session.url) == before
+    assert run(["-q", "calibrate", session.url, "--import", "memory://rig.zarr"]) == 6
+    assert "litdome session copy memory://rig.zarr" in capsys.readouterr().err
+
+
 def test_options_that_exclude_each_other_are_refused(session: Session, tmp_path: Path) -> None:
     for options in (
         ["--check", "--align"],

@@ -23,7 +23,7 @@ class SolveSettings:
     refine: str = "auto"
     max_rms_px: float = 2.0
     max_pictures: int = 160
-    max_views: int = 80
+    max_views: int = 100
     model: LensModel = "pinhole5"
     models: Mapping[str, LensModel] | None = None
 
@@ -60,7 +60,7 @@ class CalibrateConfig(StageConfig):
     refine: str = Field("auto", description="lens values refined with the poses: auto, none, or a list: f,k1,k2")
     max_rms_px: float = Field(2.0, gt=0, description="largest reprojection error of a camera that is believed, px")
     max_pictures: int = Field(160, ge=3, description="pictures of a board take that are searched")
-    max_views: int = Field(80, ge=3, description="views of the pose take that are solved: the best of those found")
+    max_views: int = Field(100, ge=3, description="views of the pose take that are solved: the best of those found")
     world: World = Field("auto", description="what says where up, floor and origin are: floor, points, cameras, file")
     world_points: PathName | None = Field(None, description="TOML file of marked points (docs/calibration.md)")
     free_scale: bool = Field(False, description="take the scale from the marked points, not from the board or file")
