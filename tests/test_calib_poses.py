@@ -84,6 +84,35 @@ def test_what_the_take_hardly_sees_stays_and_is_named() -> None:
     assert centre_errors(found.rig, truth).max() < centre_errors(free.rig, truth).max() / 2  # why it is refused
 
 
+def test_what_a_lens_take_knows_better_is_not_given_up_for_boards_far_away() -> None:
+    truth = exact_rig(4)
+    views = film(truth, board_poses(20, spread_m=0.1), noise_px=0.03)
+    std = np.full((4, 12), np.nan)
+    std[:, :9] = [0.3, 0.3, 0.3, 0.3, 1e-3, 1e-3, 1e-5, 1e-5, 1e-3]
+    told, untold = (solve_rig(without_poses(truth), views, SPEC, lens_std=known) for known in (std, None))
+    assert all({"k2", "p1", "k3"} <= set(names) for names in told.weak.values())
+    kept, lost = (
+        [_corner_error(camera, true) for camera, true in zip(found.rig.cameras, truth.cameras, strict=True)]
+        for found in (told, untold)
+    )
+    assert max(kept) < 0.5 and max(lost) > 2 * max(kept)  # px in the corners of the picture, where no board was
+    k3_unknown = std.copy()
+    k3_unknown[:, 8] = np.nan
+    still = solve_rig(without_poses(truth), views, SPEC, lens_std=k3_unknown)
+    assert all("k3" in names for names in still.weak.values())
+
+
+def _corner_error(found: Camera, true: Camera) -> float:
+    """Largest difference in the corners of the picture, px; where the lens points does not count."""
+    pixels = np.stack(np.meshgrid(np.linspace(20, 1060, 9), np.linspace(20, 1420, 9)), axis=-1).reshape(-1, 2)
+    ours, theirs = (
+        camera.ray_directions(pixels)
+        for camera in (replace(found, world_from_camera=np.eye(4)), replace(true, world_from_camera=np.eye(4)))
+    )
+    turned = np.linalg.lstsq(ours, theirs, rcond=None)[0]
+    return float(np.abs(ours @ turned - theirs).max() * true.intrinsics[0, 0])
+
+
 def test_a_camera_out_of_step_for_a_while_is_survived_and_told() -> None:
     truth = exact_rig(4)
     views = film(truth, board_poses(24), noise_px=0.3)
@@ -171,5 +200,5 @@ def test_boards_without_a_shape_and_unknown_terms_are_refused() -> None:
     line = {id: {n: BoardView(v.ids[:3], v.pixels[:3]) for n, v in of.items()} for id, of in views.items()}
     with pytest.raises(CalibrationError, match="share no board view"):
         solve_rig(without_poses(truth), line, SPEC)
-    with pytest.raises(CalibrationError, match="lens terms k9, zoom are unknown"):
+    with pytest.raises(CalibrationError, match="'k9', 'zoom' unknown to these lenses"):
         solve_rig(without_poses(truth), views, SPEC, refine="f,zoom,k9")

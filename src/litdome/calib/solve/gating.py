@@ -29,6 +29,7 @@ FREEING_ORDER = (("f",), ("k1",), ("cx", "cy"), ("k2",), ("aspect",), ("p1", "p2
 WEAK_BELIEF = 0.05  # holds terms that are hardly seen while all are free
 EVERY_TERM = tuple(name for names in FREEING_ORDER for name in names)
 GRID = (16, 9)
+HELD_STD = 1e-6  # of a value that must not move: below what any board tells
 
 
 class Precision(NamedTuple):
@@ -111,6 +112,27 @@ def choose_terms(
     return free
 
 
+def better_known(precision: Precision, candidates: BoolArray, known: FloatArray) -> BoolArray:
+    """Of the parameters that may move, shape (camera, 18), those that the take knows better than they came in.
+
+    Terms that came in better known stay: what a lens take saw out to the corners of the picture is not given up for
+    a board that was farther away. They go one by one, the worst of each camera first, and count as known as they came.
+
+    Args:
+        precision: What the take knows.
+        candidates: What may move.
+        known: Standard deviations of lens terms as they came in, shape (camera, 18); inf: anything is better.
+    """
+    better = candidates.copy()
+    while True:
+        std = np.sqrt(np.diag(precision.covariance(candidates, np.where(better, np.inf, known))))
+        ratios = np.where(better, std.reshape(known.shape) / known, 0.0)
+        worse = ratios.max(axis=1) > 1
+        if not worse.any():
+            return better
+        better[worse, np.argmax(ratios[worse], axis=1)] = False
+
+
 def terms_named(cameras: Sequence[Camera], names: Sequence[str]) -> BoolArray:
     """Where the named lens terms are among the parameters, shape (camera, 18)."""
     named = np.zeros((len(cameras), CAMERA_LENGTH), bool)
@@ -123,6 +145,20 @@ def terms_named(cameras: Sequence[Camera], names: Sequence[str]) -> BoolArray:
 def all_terms(cameras: Sequence[Camera]) -> BoolArray:
     """Where the lens terms of each camera's model are among the parameters, shape (camera, 18)."""
     return terms_named(cameras, sorted({name for camera in cameras for name in TERMS[camera.model]}))
+
+
+def term_std(cameras: Sequence[Camera], lens_std: FloatArray) -> FloatArray:
+    """Standard deviations of lens terms, shape (camera, 18), from those of fx fy cx cy and distortion, (camera, 12).
+
+    NaN is a value that could not be known at all: beside known ones of its camera it is to stay (`HELD_STD`), and where none is
+    known anything is better (inf). Aspect is inf: it does not follow from the deviations of fx and fy alone.
+    """
+    known = np.full((len(cameras), CAMERA_LENGTH), np.inf)
+    for row, camera, std in zip(known, cameras, lens_std, strict=True):
+        if np.isfinite(std).any():
+            row[POSE_LENGTH:] = np.maximum(np.nan_to_num(std, nan=0.0), HELD_STD)
+            row[POSE_LENGTH : POSE_LENGTH + 2] = std[0] / camera.intrinsics[0, 0], np.inf
+    return known
 
 
 def lens_belief(cameras: Sequence[Camera], how_far: float = LENS_BELIEF) -> FloatArray:

@@ -22,14 +22,16 @@ from litdome.calib.solve.gating import (
     WEAK_BELIEF,
     Precision,
     all_terms,
+    better_known,
     choose_terms,
     lens_belief,
     measure_precision,
     term_names,
+    term_std,
     terms_named,
 )
 from litdome.calib.solve.pose_graph import gather_corners, start_estimate
-from litdome.calib.solve.projection import TERMS, with_lens
+from litdome.calib.solve.projection import LENS_LENGTH, TERMS, with_lens
 from litdome.calib.solve.robust_fit import fit_robustly
 from litdome.calib.solve.solution_checks import held_out_rms, lens_std, pair_distance_mm, rms_of, trimmed_rms
 from litdome.errors import CalibrationError
@@ -108,6 +110,7 @@ def solve_rig(
     spec: BoardSpec,
     *,
     refine: str = "auto",
+    lens_std: FloatArray | None = None,
 ) -> RigSolution:
     """Find where the cameras are from views that they took of one board at the same time.
 
@@ -115,8 +118,10 @@ def solve_rig(
         lenses: Cameras with intrinsics and distortion, any lens model; their poses do not count.
         views: By camera id and view; equal views were taken at the same time.
         spec: The board; its edge sets the scale.
-        refine: Lens terms that may change: ``auto`` (those that the views know well enough, by their covariance),
-            ``none``, or names such as ``f,k1,k2`` (of all cameras, however well they are known).
+        refine: Lens terms that may change: ``auto`` (those that the views know well enough, by their covariance, and
+            better than they came in), ``none``, or names such as ``f,k1,k2`` (of all cameras, however well known).
+        lens_std: How well lenses are known as they come in, fx fy cx cy and distortion, shape (camera, 12); rows of
+            NaN, or None, where nobody says.
 
     Raises:
         CalibrationError: Cameras share no board view with the others, or only views that contradict them (named);
@@ -125,14 +130,17 @@ def solve_rig(
     corners, numbers = gather_corners(lenses, views, spec, at_least=min(2, len(lenses)))
     start = start_estimate(lenses, corners)
     candidates = _candidates(lenses, refine)
+    known_before = term_std(lenses, np.full((len(lenses), LENS_LENGTH), np.nan) if lens_std is None else lens_std)
     if refine == "auto":
         problem, estimate = fit_robustly(lenses, corners, start, candidates, lens_belief(lenses, WEAK_BELIEF))
-        free = _known_terms(lenses, problem, estimate, candidates)
+        free = _known_terms(lenses, problem, estimate, candidates, known_before)
     else:
         free = candidates
     while True:
         problem, estimate = fit_robustly(lenses, corners, start, free)
-        known = free & _known_terms(lenses, problem, estimate, candidates) if refine == "auto" else free
+        if refine != "auto":
+            break
+        known = free & _known_terms(lenses, problem, estimate, candidates, known_before)
         if (known == free).all():
             break
         free = known
@@ -162,8 +170,11 @@ def _candidates(lenses: Sequence[Camera], refine: str) -> BoolArray:
     return candidates
 
 
-def _known_terms(lenses: Sequence[Camera], problem: Problem, estimate: Estimate, candidates: BoolArray) -> BoolArray:
-    return choose_terms(lenses, estimate, measure_precision(problem, estimate, SOFT_PX), candidates)
+def _known_terms(
+    lenses: Sequence[Camera], problem: Problem, estimate: Estimate, candidates: BoolArray, known_before: FloatArray
+) -> BoolArray:
+    precision = measure_precision(problem, estimate, SOFT_PX)
+    return choose_terms(lenses, estimate, precision, better_known(precision, candidates, known_before))
 
 
 def _solution(
