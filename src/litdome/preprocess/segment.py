@@ -14,12 +14,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from litdome.errors import MissingWeightsError
+from litdome.errors import InputError, MissingWeightsError
+from litdome.media.folders import IMAGE_SUFFIXES
 from litdome.preprocess.plates import Plate, Votes, average_votes
 from litdome.preprocess.segmenters import mediapipe
 from litdome.preprocess.segmenters.clean_plate import PlateMasks, is_given, make_plate, spread_frames
 from litdome.preprocess.segmenters.imported import (
     KINDS,
+    LAYOUTS,
     MaskFiles,
     describe_gaps,
     find_masks,
@@ -55,12 +57,8 @@ class Segment:
     def input_files(self, session: SessionLike, config: SegmentConfig) -> list[Path]:
         """Weights in a folder or file, and the masks to import; a hub id is known by its name."""
         if config.source == "import":
-            folder = Path(config.masks)
-            return (
-                [path for files in find_masks(session, folder).values() for path in files.paths]
-                if folder.is_dir()
-                else []
-            )
+            found = Path(config.masks).rglob("*") if config.masks else ()
+            return sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
         if config.source == "plate":
             return []
         places = [Path(name) for name in (config.weights, config.matting_weights) if name]
@@ -163,6 +161,8 @@ class Segment:
     def _masks_to_import(self, session: SessionLike, config: SegmentConfig) -> Mapping[str, MaskFiles]:
         with self._guard:
             if self._files is None:
+                if not config.masks:
+                    raise InputError("import: no folder of masks is named", hint=f"--set segment.masks=DIR: {LAYOUTS}")
                 self._files = find_masks(session, Path(config.masks))
             return self._files
 

@@ -20,7 +20,7 @@ from litdome.preprocess.segmenters.protocol import Masks
 from litdome.stage import Kind, SessionLike, UInt8Array
 
 KINDS: tuple[Kind, ...] = ("flat", "relit")
-HINT = "DIR/CAMERA/flat/000000.png by number, DIR/CAMERA/000000.png by rig frame, or DIR/000/CAMERA.png (HumanOLAT)"
+LAYOUTS = "DIR/CAMERA/flat/000000.png by number, DIR/CAMERA/000000.png by rig frame, or DIR/000/CAMERA.png (HumanOLAT)"
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ def find_masks(session: SessionLike, folder: Path) -> dict[str, MaskFiles]:
         InputError: No such folder, or a camera of which there is no mask.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of masks", hint=f"--set segment.masks=DIR, with {HINT}")
+        raise InputError(f"{folder}: no such folder of masks", hint=LAYOUTS)
     frames = {kind: [int(frame) for frame in session.frames(kind)] for kind in KINDS}
     by_frame = _frame_folders(folder)
     found = {camera: _of_camera(folder / camera, camera, frames, by_frame) for camera in session.cameras}
     without = [camera for camera, files in found.items() if not files.paths]
     if without:
-        raise InputError(f"{folder}: no masks of camera {', '.join(without)}", hint=HINT)
+        raise InputError(f"{folder}: no masks of camera {', '.join(without)}", hint=LAYOUTS)
     return found
 
 

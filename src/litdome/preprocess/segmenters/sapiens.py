@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from litdome.errors import ConfigError, InputError, MissingPackageError, MissingWeightsError
-from litdome.preprocess.segmenters.protocol import Float32Array, Masks, as_coverage, from_confidences, region_of
+from litdome.preprocess.segmenters.protocol import Float32Array, Masks, as_coverage, region_of
 from litdome.stage import UInt8Array
 
 if TYPE_CHECKING:
@@ -104,12 +104,12 @@ class Sapiens:
             return Masks(coverage if self._matte is None else self._find_matte(pictures), labels)
 
     def _find_parts(self, pictures: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
-        logits = self._run(self._parts, pictures).logits
-        found = [
-            from_confidences(_resized(one, pictures.shape[1:3]).softmax(dim=0).cpu().numpy(), self.part_names)
-            for one in logits
-        ]
-        coverage, labels = zip(*found, strict=True)
+        background = [label for label, name in enumerate(self.part_names) if region_of(name) is None]
+        coverage, labels = [], []
+        for one in self._run(self._parts, pictures).logits:  # one by one: 29 floats a pixel
+            logits = _resized(one, pictures.shape[1:3])
+            labels.append(logits.argmax(dim=0).byte().cpu().numpy())
+            coverage.append(as_coverage(1 - logits.softmax(dim=0)[background].sum(dim=0).cpu().numpy()))
         return np.stack(coverage), np.stack(labels)
 
     def _find_matte(self, pictures: UInt8Array) -> UInt8Array:
