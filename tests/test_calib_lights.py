@@ -87,6 +87,7 @@ def test_the_centre_is_that_of_the_sphere() -> None:
         ({"light_positions": [[1, 2]]}, "3 finite numbers"),
         ({"light_positions": [[1, 2, "x"]]}, "3 numbers"),
         ({"light_positions": ring_dome(8).tolist()}, "8 working LEDs, at least 12"),
+        ({"light_positions": [[n, 1, 2] for n in range(5000)]}, "5,000 LEDs, at most 4,096"),
         ({"light_positions": (ring_dome(40) * [1, 0, 1]).tolist()}, "plane|centre"),
         ({"light_positions": [[1.0, 2, 3]] * 20, "light_centre": [0, 0, 0]}, "one direction"),
         ({"light_positions": ring_dome(40).tolist(), "light_arcs": [3, 4]}, "arcs of 7 LEDs"),

@@ -22,6 +22,7 @@ WORLD_FROM_AXES: dict[str, FloatArray] = {
     "z-up": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),
 }
 FEWEST_LEDS = 12  # an icosahedron: 63 degrees apart; fewer tell nothing of where light comes from
+MOST_LEDS = 4096  # a drive takes time by the cube of their number: 5 s at 1,024
 ROUND = 0.1  # of the radius: LEDs farther off their sphere have no centre that could be found
 FARTHEST_MM = 1e6
 LARGEST_BYTES = 64 * 2**20
@@ -92,9 +93,13 @@ def led_set(
         name: What errors call them.
 
     Raises:
-        CalibrationError: Too few, two at one place, not on a sphere (and no centre given), arcs that do not add up.
+        CalibrationError: Too few or too many, two at one place, not on a sphere (and no centre given), arcs that do not add up.
     """
     count = len(positions_m)
+    if count > MOST_LEDS:
+        raise CalibrationError(
+            f"{name}: {count:,} LEDs, at most {MOST_LEDS:,}", hint="one position for each group of LEDs"
+        )
     valid = np.ones(count, bool) if valid is None else valid
     _need_enough(name, valid)
     arcs = (count,) if arcs is None else arcs
