@@ -93,7 +93,8 @@ def led_set(
         name: What errors call them.
 
     Raises:
-        CalibrationError: Too few or too many, two at one place, not on a sphere (and no centre given), arcs that do not add up.
+        CalibrationError: Too few or too many, two at one place, not on a sphere (and no centre given), arcs that do not
+            add up.
     """
     count = len(positions_m)
     if count > MOST_LEDS:
