@@ -350,7 +350,8 @@ def test_a_board_is_read_from_a_short_text() -> None:
         ("charuco:9x7:75:100", "0 < marker < square"),
         ("charuco:9x7:100:75:DICT_9X9_50", "known dictionary"),
         ("charuco:19x17:100:75:DICT_4X4_100", "161 markers, DICT_4X4_100 has 100"),
-        ("chessboard:2x8:60", "at least 3x4"),
+        ("charuco:2x8:60:45", "at least 3x4"),
+        ("chessboard:3x8:60", "at least 4x4"),
         ("chessboard:5x8:0", "an edge above 0"),
     ],
 )

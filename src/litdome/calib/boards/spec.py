@@ -142,10 +142,11 @@ def parse_board(text: str) -> BoardSpec:
 def _believed(spec: BoardSpec) -> BoardSpec:
     """The spec, if such a board can be printed and found."""
     corners = (spec.columns - 1) * (spec.rows - 1)
-    if min(spec.columns, spec.rows) < 3 or corners < MIN_CORNERS or not spec.square_m > 0:
+    fewest = 3 if spec.kind == "charuco" else 4
+    if min(spec.columns, spec.rows) < fewest or corners < MIN_CORNERS or not spec.square_m > 0:
         raise CalibrationError(
-            f"board: {spec.columns}x{spec.rows} squares of {spec.square_m * 1000:g} mm; at least 3x4 and an edge above "
-            "0 are needed",
+            f"board: {spec.columns}x{spec.rows} squares of {spec.square_m * 1000:g} mm; at least {fewest}x4 and an "
+            "edge above 0 are needed",
             hint="columns and rows count squares, not inner corners",
         )
     if spec.kind == "chessboard":
