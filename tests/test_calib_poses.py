@@ -188,6 +188,15 @@ def test_boards_that_look_mirrored_from_afar_do_not_mislead() -> None:
     assert len(found.dropped) <= 2
 
 
+def test_a_pose_that_hardly_anything_checks_is_named() -> None:
+    truth = exact_rig(4)
+    views = film(truth, board_poses(20))
+    shared = min(set(views["c03"]) & set(views["c02"]))
+    views["c03"] = {shared: views["c03"][shared]}
+    found = solve_rig(without_poses(truth), views, SPEC, refine="none")
+    assert found.warnings == ("camera c03: its pose rests on 1 board view alone: nothing checks it, film more",)
+
+
 def test_one_camera_alone_is_a_rig() -> None:
     truth = exact_rig(1)
     found = solve_rig(without_poses(truth), film(truth, board_poses(12)), SPEC, refine="none")

@@ -150,8 +150,8 @@ def all_terms(cameras: Sequence[Camera]) -> BoolArray:
 def term_std(cameras: Sequence[Camera], lens_std: FloatArray) -> FloatArray:
     """Standard deviations of lens terms, shape (camera, 18), from those of fx fy cx cy and distortion, (camera, 12).
 
-    NaN is a value that could not be known at all: beside known ones of its camera it is to stay (`HELD_STD`), and where none is
-    known anything is better (inf). Aspect is inf: it does not follow from the deviations of fx and fy alone.
+    NaN is a value that could not be known at all: beside known ones of its camera it is to stay (`HELD_STD`), and where
+    none is known anything is better (inf). Aspect is inf: it does not follow from the deviations of fx and fy alone.
     """
     known = np.full((len(cameras), CAMERA_LENGTH), np.inf)
     for row, camera, std in zip(known, cameras, lens_std, strict=True):

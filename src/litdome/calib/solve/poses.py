@@ -41,6 +41,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int32]
 USED, CORNER_LEFT_OUT, VIEW_LEFT_OUT = 0, 1, 2
+FEW_VIEWS = 3  # fewer cannot outvote one that is wrong
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,6 +248,10 @@ def _warnings(lenses: Sequence[Camera], corners: Corners, precision: Precision) 
         own = corners.camera == index
         if (lost := int((own & ~live).sum())) > (own & live).sum():
             warnings.append(f"camera {camera.id}: {lost} of {int(own.sum())} board views contradict the other cameras'")
+        count = int((own & live).sum())
+        if count < FEW_VIEWS and len(lenses) > 1:
+            views = "1 board view" if count == 1 else f"{count} board views"
+            warnings.append(f"camera {camera.id}: its pose rests on {views} alone: nothing checks it, film more")
     if precision.view_noise_px > 3 * precision.noise_px:
         warnings.append(
             f"corners of one view move together ({precision.view_noise_px:.2f} px against {precision.noise_px:.2f} px "
