@@ -273,6 +273,9 @@ def test_a_frustum_opens_where_its_camera_looks_and_its_tick_is_up() -> None:
 def test_a_rig_without_a_take_has_a_page(tmp_path: Path) -> None:
     session = write_rig(tmp_path / "rig.zarr", ring(4))
     write_measured(session)
+    record = session.record("calibrate")
+    assert record is not None
+    session.write_record(replace(record, warnings=("corners of one view move together",)))
     write_colors(session)
     page = Page(write_report(tmp_path / "rig.zarr"))
     assert "gives its cameras to a take" in page.text and "Where it stands" not in page.text
@@ -280,6 +283,7 @@ def test_a_rig_without_a_take_has_a_page(tmp_path: Path) -> None:
         "4 cameras, 0.29 px (held-out 0.30 px), board" in page.text
         and "c03: 1 board view left out; weakly seen: k2 (c01)." in page.text
     )
+    assert "corners of one view move together" in page.text and "held-out views" in page.text
     assert "up and floor from the board on the floor" in page.text and "11 used, 1 left out (55)" in page.text
     assert (
         "CIEDE2000 8.2 before, 0.8 after" in page.text

@@ -186,7 +186,7 @@ def _known(session: Session, path: str, length: int) -> FloatArray:
 def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
     numbers = {
         "without the worst 2.5 %": ("trimmed_rms_px", "px"),
-        "views left out of the fit": ("held_out_rms_px", "px"),
+        "held-out views": ("held_out_rms_px", "px"),
         "board pair distances": ("pair_distance_mm", "mm"),
     }
     found = [
