@@ -84,7 +84,8 @@ def read_points(path: Path) -> tuple[MarkedPoint, ...]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8")).get("points")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CalibrationError(f"{path}: cannot be read ({error})", hint="docs/calibration.md shows one") from error
+        reason = getattr(error, "strerror", None) or error
+        raise CalibrationError(f"{path}: cannot be read ({reason})", hint="docs/calibration.md shows one") from error
     if not isinstance(tables, dict) or not tables:
         raise CalibrationError(f"{path}: no [points.NAME] in it", hint="docs/calibration.md shows one")
     found = []
