@@ -370,6 +370,11 @@ def never_together(boards: Path) -> None:
             grey(picture)
 
 
+def copied_lens_take(boards: Path) -> None:
+    shutil.rmtree(boards / "intrinsic/c02")
+    shutil.copytree(boards / "intrinsic/c00", boards / "intrinsic/c02")
+
+
 def copied(boards: Path) -> None:
     shutil.rmtree(boards / "extrinsic/c02")
     shutil.copytree(boards / "extrinsic/c00", boards / "extrinsic/c02")
@@ -395,6 +400,7 @@ def other_board(boards: Path) -> None:
         (mixed_sizes, r"camera c02: intrinsic take 240x320 px, extrinsic take 360x480 px"),
         (never_together, r"c02"),
         (copied, r"cameras c00 and c02: the same corners"),
+        (copied_lens_take, r"cameras c00 and c02: the same corners"),
         (no_footage, r"no camera c02 in it \(it holds c00, c01, left\)"),
         (only_lenses, r"no extrinsic board take of camera c01"),
         (other_board, r"charuco of 5x7 squares.*7 columns"),
@@ -414,7 +420,7 @@ def test_bad_boards_are_one_clear_error_and_change_nothing(
     boards = tmp_path / "spoilt" / "boards"
     shutil.copytree(take / "boards", boards)
     spoil(boards)
-    if spoil not in (mixed_sizes, only_lenses):
+    if spoil not in (mixed_sizes, only_lenses, copied_lens_take):
         shutil.rmtree(boards / "intrinsic")
     board = "charuco:5x7:120:90:DICT_4X4_50" if spoil is other_board else "charuco:7x5:120:90:DICT_4X4_50"
     capsys.readouterr()
@@ -521,6 +527,7 @@ def test_options_that_exclude_each_other_are_refused(session: Session, tmp_path:
         ["--check", "--align"],
         ["--import", "a.json", "--boards", "boards"],
         ["--align", "--import", "a.json"],
+        ["--boards", "boards", "--intrinsics", "a.json", "--model", "fisheye4"],
         ["--check", "--set", "calibrate.max_rms_px=3"],
     ):
         assert run(["-q", "calibrate", session.url, *options]) == 2

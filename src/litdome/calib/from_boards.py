@@ -74,7 +74,8 @@ def calibrate_from_boards(
         )
     need_common_sizes(footage, lenses)
     joint, own = search_takes(footage, spec, settings.max_pictures, progress, with_lenses=lenses is None)
-    check_copies({id: take.views for id, take in joint.items()})
+    for takes in (joint, own):
+        check_copies({id: take.views for id, take in takes.items()})
     start, deviations, warnings = [], [], _not_asked_for(others)
     warnings += [f"camera {id}: {take.said}" for id, take in joint.items() if take.said]
     warnings += check_mirrored(joint)
@@ -142,10 +143,10 @@ def _lens(
 
 
 def _need_believable(ids: Sequence[str], solution: RigSolution, limit: float) -> None:
-    bad = [f"{id}: {rms:.2f} px" for id, rms in zip(ids, solution.rms_px, strict=True) if not rms <= limit]
+    bad = [f"{id}: {rms:.4g} px" for id, rms in zip(ids, solution.rms_px, strict=True) if not rms <= limit]
     if bad:
         raise CalibrationError(
-            f"reprojection of camera {', '.join(bad)} > {limit:.2f} px",
+            f"reprojection of camera {', '.join(bad)} > {limit:g} px",
             hint="hold the board still; are all cameras in step, are squares and edges right? (calibrate.max_rms_px)",
         )
 

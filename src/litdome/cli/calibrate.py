@@ -71,6 +71,8 @@ def calibrate(
         return _check(session)
     if import_file is not None and (boards is not None or intrinsics is not None):
         raise UsageError("--import and --boards exclude each other", hint="--boards DIR --intrinsics FILE")
+    if model is not None and (import_file is not None or intrinsics is not None):
+        raise UsageError("--model is for lenses from boards, not from a file", hint="leave out --model")
     if import_file is not None:
         given["source"] = "import"
     elif boards is not None:
