@@ -11,7 +11,17 @@ from torch import Tensor
 
 from litdome.color import linear_from_srgb, srgb_from_linear
 from litdome.lighting import project_hdri, tone_map_ldr, tone_map_log, view_directions
-from litdome.train_plugins.evaluate import FLAT, RATIO, check_physics, evaluate, mean_score, predicted_ratio
+from litdome.train_plugins.evaluate import (
+    FLAT,
+    RATIO,
+    Example,
+    around,
+    check_physics,
+    evaluate,
+    mean_score,
+    measure,
+    predicted_ratio,
+)
 from litdome.train_plugins.protocol import Rendered
 
 HEIGHT, WIDTH = 48, 64
@@ -133,6 +143,21 @@ def test_physics_is_checked_on_what_can_show_any_light() -> None:
 def test_lpips_is_measured_where_it_is_given() -> None:
     row = evaluate(Samples(1), ["test"], {"bound": Truth()}, lpips=lambda a, b, mask: float(np.abs(a - b).max()))
     assert row[0]["test"]["bound"].lpips == 0 and (row[0]["test"][FLAT].lpips or 0) > 0
+
+
+def test_what_lies_far_from_the_mask_changes_no_measure() -> None:
+    rng = np.random.default_rng(0)
+    truth, mask = rng.random((120, 160, 3)), np.zeros((120, 160))
+    mask[50:70, 70:90] = 1
+    picture = np.clip(truth + rng.normal(0, 0.05, truth.shape), 0, 1)
+    spoilt = picture.copy()
+    spoilt[:18], spoilt[:, 122:] = 0, 1
+    near = measure("a", picture, Example({"truth": truth}, mask), None)
+    assert measure("a", spoilt, Example({"truth": truth}, mask), None) == near
+    spoilt[55] = 1
+    assert measure("a", spoilt, Example({"truth": truth}, mask), None) != near  # negative control
+    assert around(mask) == (slice(18, 102), slice(38, 122))
+    assert np.isnan(measure("a", picture, Example({"truth": truth}, mask * 0), None)["psnr"])
 
 
 def test_samples_without_a_mask_do_not_count() -> None:

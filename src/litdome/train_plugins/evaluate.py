@@ -38,6 +38,7 @@ FloatArray = npt.NDArray[np.floating[Any]]
 FLAT, RATIO = "flat copied", "colour ratio"
 RELIT_FROM = {"flat", "env_ldr", "env_log", "env_direction"}  # what a flat picture and any HDRI give
 PHYSICS_GAIN, PHYSICS_TURN_DEG = 2.0, 60.0
+MARGIN_PX = 32  # more than any window of the measures, and than people move in half a step
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,8 @@ def render(renderer: Renderer, sample: Mapping[str, Tensor], seed: int) -> Float
 
 def measure(method: str, picture: FloatArray, example: Example, lpips: Measure | None) -> dict[str, float]:
     """Every measure of one method's picture, by the names of `Score`."""
-    truth, mask = example.pictures["truth"], example.mask
+    box = around(example.mask)
+    picture, truth, mask = picture[box], example.pictures["truth"][box], example.mask[box]
     scores = {
         "psnr": masked_psnr(picture, truth, mask),
         "ssim": masked_ssim(picture, truth, mask),
@@ -212,6 +214,15 @@ def check_physics(renderer: Renderer, sample: Mapping[str, Tensor], seed: int) -
         "gain_error": gain_error(relight, left, PHYSICS_GAIN, mask),
         "turn_error": turn_error(relight, left, PHYSICS_TURN_DEG, mask),
     }
+
+
+def around(mask: FloatArray) -> tuple[slice, slice]:
+    """The mask's bounding box and `MARGIN_PX` around it: what lies further off changes no measure. Empty: all."""
+    if not mask.any():
+        return slice(None), slice(None)
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    top, left = (max(int(where[0]) - MARGIN_PX, 0) for where in (rows, columns))
+    return slice(top, int(rows[-1]) + 1 + MARGIN_PX), slice(left, int(columns[-1]) + 1 + MARGIN_PX)
 
 
 def mean_score(scores: Sequence[Mapping[str, float]]) -> Score:

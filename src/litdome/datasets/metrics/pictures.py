@@ -83,7 +83,8 @@ def color_bias(picture: FloatArray, truth: FloatArray, mask: FloatArray) -> floa
     """
     if mask.sum() == 0:
         return float("nan")
-    means = [np.einsum("yx,yxc->c", mask, linear_from_srgb(shown)) / mask.sum() for shown in (picture, truth)]
+    weights = mask[mask > 0] / mask.sum()
+    means = [weights @ linear_from_srgb(shown[mask > 0]) for shown in (picture, truth)]
     return float(delta_e_2000(*means))
 
 
