@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/metrics.py [--width 1280] [--height 704] [--repeats 3]
 
-Costs are CPU milliseconds of one picture (LPIPS: random AlexNet weights, the heads' size and cost are the real ones). The
-motion is made: pictures of the real walk (LITDOME_DATA) are read along a smooth field of up to --motion px, so it is
-known exactly; the field found is compared with it over the middle of the picture. Prints the machine and its load.
+Costs are CPU milliseconds of one picture (LPIPS: random AlexNet weights, the heads' size and cost are the real ones).
+The motion is made: pictures of the real walk (LITDOME_DATA) are read along a smooth field of up to --motion px, so it
+is known exactly; the field found is compared with it over the middle of the picture. Prints the machine and its load.
 """
 
 from __future__ import annotations
