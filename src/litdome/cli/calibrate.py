@@ -167,8 +167,8 @@ def _check(url: str) -> int:
     """What looks wrong with a calibrated session: its rig, and lenses knocked during the take."""
     from litdome import open_session
     from litdome.calib.drift import check_drift
-    from litdome.calib.stage import NO_POSES
     from litdome.calib.rig_check import check_lenses, check_rig, lens_problem
+    from litdome.calib.stage import NO_POSES
 
     opened = open_session(url)
     has_poses = opened.has("rig/world_from_camera")
