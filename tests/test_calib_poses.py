@@ -91,6 +91,7 @@ def test_what_a_lens_take_knows_better_is_not_given_up_for_boards_far_away() -> 
     std[:, :9] = [0.3, 0.3, 0.3, 0.3, 1e-3, 1e-3, 1e-5, 1e-5, 1e-3]
     told, untold = (solve_rig(without_poses(truth), views, SPEC, lens_std=known) for known in (std, None))
     assert all({"k2", "p1", "k3"} <= set(names) for names in told.weak.values())
+    assert all(("aspect" in names) == ("f" in names) for names in told.freed.values())
     kept, lost = (
         [_corner_error(camera, true) for camera, true in zip(found.rig.cameras, truth.cameras, strict=True)]
         for found in (told, untold)

@@ -129,6 +129,7 @@ def better_known(precision: Precision, candidates: BoolArray, known: FloatArray)
         ratios = np.where(better, std.reshape(known.shape) / known, 0.0)
         worse = ratios.max(axis=1) > 1
         if not worse.any():
+            better[:, POSE_LENGTH + 1] &= better[:, POSE_LENGTH]  # aspect goes with the focal length
             return better
         better[worse, np.argmax(ratios[worse], axis=1)] = False
 
