@@ -178,6 +178,16 @@ def test_ceilings_stand_last_and_do_not_compete() -> None:
     assert best["autoencoder"] == [False, False, False]
 
 
+def test_each_measure_has_its_own_better_and_nobody_wins_alone() -> None:
+    sharp = {"psnr": 30.0, "shift_px": 0.5, "detail_ratio": 0.8, "color_bias": 3.0, "gain_error": 0.1}
+    noisy = {"psnr": 30.5, "shift_px": 1.5, "detail_ratio": 1.1, "color_bias": 2.0, "gain_error": None}
+    table = score_table({"test_light": {"sharp": {**sharp, "n": 4}, "noisy": {**noisy, "n": 4}}})
+    assert table.measures == ("PSNR, dB", "shift, px", "detail", "colour, dE", "gain")
+    best = {name: [is_best for _, is_best in cells] for name, _, cells in table.rows}
+    assert best == {"sharp": [False, True, False, False, False], "noisy": [True, False, True, True, False]}
+    assert table.reading == "More is better, for shift, colour, gain less, and detail is best at 1."
+
+
 def test_smoothing_keeps_constants_and_skips_gaps() -> None:
     values = np.array([2.0, np.nan, 2.0, 2.0])
     assert smoothed(values).tolist() == [2.0, 2.0, 2.0, 2.0]

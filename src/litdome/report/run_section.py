@@ -202,6 +202,8 @@ def _column_texts(
 
 
 def _best(key: str, values: Sequence[float]) -> float | None:
+    if len(values) < 2:
+        return None  # alone, nothing is best
     if key == "detail_ratio":
         return min(values, key=lambda value: abs(np.log(max(value, 1e-9))), default=None)
     return (min if key in LESS_IS_BETTER else max)(values, default=None)
