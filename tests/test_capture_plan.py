@@ -29,7 +29,7 @@ from litdome.datasets.splits import HeldOut, pair_factors, pair_reach, split_pai
 from litdome.errors import ConfigError, InputError, UsageError
 from litdome.lighting import KIND_CODES, HdriEntry, content_groups, rotate_hdri
 from litdome.media.hdr import write_hdr
-from litdome.pairs import make_pairs
+from litdome.pairs import PairTable, make_pairs
 from litdome.store.session import Session
 
 REPERTOIRE = read_repertoire()
@@ -158,6 +158,12 @@ def test_ingest_reads_what_the_plan_writes(tmp_path: Path) -> None:
     assert numbers[0] == 1 and (np.diff(numbers[:-5]) >= 0).all() and not numbers[-5:].any()
 
 
+def reach_of(pairs: PairTable) -> tuple[np.ndarray, np.ndarray]:
+    """Frames that each pair reads when masks look at three flat frames each way."""
+    flats = np.union1d(pairs.flat_frame, pairs.next_flat_frame)
+    return pair_reach(pairs.flat_frame, pairs.next_flat_frame, flats, 3)
+
+
 def test_training_uses_the_held_out_lights_and_can_afford_all_of_them() -> None:
     found = plan(minutes=10.0)
     tables = tomllib.loads(written(found)["splits.toml"])
@@ -165,8 +171,7 @@ def test_training_uses_the_held_out_lights_and_can_afford_all_of_them() -> None:
     pairs = make_pairs(found.schedule, np.arange(found.settings.frames))
     names = [entry.name for entry in found.schedule.entries]
     held = HeldOut(frozenset(n for n, name in enumerate(names) if name in found.held_out), len(pairs))
-    reach = pair_reach(pairs.flat_frame, pairs.next_flat_frame, 7)
-    splits = np.array(split_pairs(pairs.hdri, *reach, held))
+    splits = np.array(split_pairs(pairs.hdri, *reach_of(pairs), held))
     wanted = np.array(pair_factors(pairs.hdri, held))
     assert (splits[wanted == "light"] == "light").all()
     assert (splits[wanted == "train"] == "train").mean() > 0.8
@@ -182,7 +187,7 @@ def test_scattered_over_the_take_most_tests_would_be_lost() -> None:
     pairs = make_pairs(found.schedule, np.arange(found.settings.frames))
     names = [entry.name for entry in found.schedule.entries]
     held = HeldOut(frozenset(n for n, name in enumerate(names) if name in found.held_out), len(pairs))
-    splits = np.array(split_pairs(scattered(found), *pair_reach(pairs.flat_frame, pairs.next_flat_frame, 7), held))
+    splits = np.array(split_pairs(scattered(found), *reach_of(pairs), held))
     assert (splits == "light").sum() < 0.6 * np.isin(scattered(found), sorted(held.lights)).sum()
 
 
@@ -329,6 +334,7 @@ def test_a_dataset_holds_out_every_rotation_of_a_map_that_is_named_by_its_file(t
     listed = {"entries": [asdict(entry) for entry in entries]}
     session.write_small("schedule/kind", kind, ("frame",))
     session.write_small("schedule/hdri", hdri, ("frame",), attrs=listed)
+    session.write_small("frames/flat", np.arange(0, 60, 2, dtype=np.int32), ("flat",))
     for name, values in vars(make_pairs(session.schedule, np.arange(60, dtype=np.int64))).items():
         session.write_small(f"pairs/{name}", values, ("pair",))
     for entry, hdr in zip(entries, (sky, rotate_hdri(sky, 45.0), sun), strict=True):

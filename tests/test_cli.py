@@ -87,8 +87,8 @@ def test_a_shorter_camera_is_kept_with_a_warning(tmp_path: Path, capsys: pytest.
 
 def test_a_typo_in_the_settings(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = recording.parent / "out.zarr"
-    line = fails(capsys, 3, "ingest", recording, out, "--set", "deflicker.windw_pairs=5")
-    assert "deflicker.windw_pairs: unknown key" in line and "did you mean window_pairs?" in line
+    line = fails(capsys, 3, "ingest", recording, out, "--set", "deflicker.wide_permile=5")
+    assert "deflicker.wide_permile: unknown key" in line and "did you mean wide_permille?" in line
     assert not out.exists()
 
 

@@ -17,18 +17,26 @@ from litdome.datasets.splits import (
 )
 
 
-def reach(count: int, window_pairs: int, ratio: int) -> tuple[np.ndarray, np.ndarray]:
+def reach(count: int, neighbours: int, ratio: int) -> tuple[np.ndarray, np.ndarray]:
     """Frames of a take with ``ratio`` relit frames after each flat one."""
     flat = np.array([i // ratio * (ratio + 1) for i in range(count)], np.int32)
-    return pair_reach(flat, flat + ratio + 1, window_pairs)
+    return pair_reach(flat, flat + ratio + 1, np.union1d(flat, flat + ratio + 1), neighbours)
+
+
+def test_a_pair_reaches_the_flats_that_its_own_flats_look_at() -> None:
+    first, last = reach(60, 1, 20)
+    assert (first[25], last[25]) == (0, 63)  # its flats, 21 and 42, look at 0 and 63
+    assert (first[0], last[0]) == (0, 42) and last[-1] == 63  # the take begins and ends
+    none = np.array([5], np.int32)
+    assert [found.tolist() for found in pair_reach(none - 1, none, none[:0], 1)] == [[4], [5]]
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.data(), st.integers(4, 60), st.sampled_from([1, 3, 7]), st.sampled_from([1, 2, 5]))
-def test_train_and_tests_share_no_recorded_frame(data: st.DataObject, count: int, window: int, ratio: int) -> None:
+@given(st.data(), st.integers(4, 60), st.sampled_from([0, 1, 3]), st.sampled_from([1, 2, 5]))
+def test_train_and_tests_share_no_recorded_frame(data: st.DataObject, count: int, neighbours: int, ratio: int) -> None:
     hdri = np.array(data.draw(st.lists(st.integers(0, 3), min_size=count, max_size=count)), np.int32)
     held = HeldOut(frozenset({data.draw(st.integers(0, 3))}), data.draw(st.integers(0, count)))
-    first, last = reach(count, window, ratio)
+    first, last = reach(count, neighbours, ratio)
     names = split_pairs(hdri, first, last, held)
     frames = [set(range(a, b + 1)) for a, b in zip(first, last, strict=True)]
     train = [frames[i] for i in range(count) if names[i] == "train"]
@@ -43,8 +51,8 @@ def test_train_and_tests_share_no_recorded_frame(data: st.DataObject, count: int
 
 
 def test_a_window_of_one_pair_leaks_where_three_does_not() -> None:
-    first, last = reach(12, 1, 1)
-    wide_first, wide_last = reach(12, 3, 1)
+    first, last = reach(12, 0, 1)
+    wide_first, wide_last = reach(12, 1, 1)
     held = HeldOut(frozenset(), 6)
     assert split_pairs(np.zeros(12, np.int32), first, last, held).count("train") == 5
     assert split_pairs(np.zeros(12, np.int32), wide_first, wide_last, held).count("train") == 3
@@ -52,7 +60,7 @@ def test_a_window_of_one_pair_leaks_where_three_does_not() -> None:
 
 def test_random_lights_leave_most_pairs_for_training() -> None:
     hdri = np.random.default_rng(0).integers(0, 3, 50).astype(np.int32)
-    first, last = reach(50, 3, 1)
+    first, last = reach(50, 1, 1)
     names = split_pairs(hdri, first, last, HeldOut(frozenset({1}), 40))
     eligible = sum(h != 1 for h in hdri[:40])
     assert names.count("train") >= 0.6 * eligible and names.count("light") >= 1

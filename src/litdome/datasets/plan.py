@@ -115,7 +115,7 @@ def pair_splits(session: Session, spec: DatasetSpec) -> dict[bool, list[str]]:
     pairs, groups = session.pairs, light_groups(session)
     held = hold_out(_by_group(spec.splits, session, groups), light_groups=groups, pair_count=len(pairs))
     last = np.where(pairs.next_flat_frame >= 0, pairs.next_flat_frame, pairs.relit_frame)
-    reach = pair_reach(pairs.flat_frame, last, window_pairs(session))
+    reach = pair_reach(pairs.flat_frame, last, session.frames("flat"), flat_neighbours(session))
     guarded = split_pairs(pairs.hdri, *reach, held)
     unseen = unseen_lights(guarded, pairs.hdri, groups)
     factors = pair_factors(pairs.hdri, replace(held, lights=held.lights | unseen))
@@ -146,10 +146,10 @@ def usable_pairs(session: Session, spec: DatasetSpec) -> npt.NDArray[np.bool_]:
     return usable
 
 
-def window_pairs(session: Session) -> int:
-    """The widest window, in pairs, through which a pair's arrays read their neighbours."""
+def flat_neighbours(session: Session) -> int:
+    """How many flat frames each way the masks of a flat frame read."""
     record = session.record("deflicker")
-    return int(record.config.get("window_pairs", 1)) if record is not None else 1
+    return 0 if record is None else int(record.config.get("window_pairs", 3)) // 2  # its first version had a window
 
 
 def light_groups(session: Session) -> list[str]:

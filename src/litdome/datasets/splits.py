@@ -57,14 +57,20 @@ def hold_out(splits: Splits, *, light_groups: Sequence[str], pair_count: int) ->
 
 
 def pair_reach(
-    flat_frame: npt.NDArray[np.int32],
-    last_frame: npt.NDArray[np.int32],
-    window_pairs: int,
+    first: npt.NDArray[np.int32], last: npt.NDArray[np.int32], flats: npt.NDArray[np.int32], neighbours: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """First and last rig frame that each pair reads through a window of ``window_pairs`` pairs (odd), each (pair,)."""
-    n, half = len(flat_frame), window_pairs // 2
-    index = np.arange(n)
-    return flat_frame[np.maximum(index - half, 0)], last_frame[np.minimum(index + half, n - 1)]
+    """First and last rig frame that each pair reads when its flat frames look at ``neighbours`` flat frames each way.
+
+    Args:
+        first, last: Frames of the pairs themselves, shape (pair,).
+        flats: All flat frames, in order.
+        neighbours: How far a flat frame looks, in flat frames.
+    """
+    if not len(flats):
+        return first, last
+    before = np.maximum(np.searchsorted(flats, first) - neighbours, 0)
+    after = np.minimum(np.searchsorted(flats, last) + neighbours, len(flats) - 1)
+    return np.minimum(flats[before], first), np.maximum(flats[after], last)
 
 
 def pair_factors(hdri: npt.NDArray[np.int32], held: HeldOut) -> list[str]:

@@ -1,120 +1,19 @@
-"""Masks without single-frame flicker: frames vote along the motion, and only where the motion is known.
-
-A plain median over time removes real motion together with flicker. Here a neighbour's mask is first carried to the
-frame, and its vote counts as much as its flow is consistent; without such votes a pixel stays as it was.
-"""
+"""The stage that takes single-frame flicker out of masks (how: `mask_votes`), and over-estimated masks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import ClassVar
 
 import cv2
 import numpy as np
-import numpy.typing as npt
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from litdome.errors import ConfigError
-from litdome.preprocess.motion import (
-    Segment,
-    compose,
-    consistency,
-    displacements,
-    read_flows,
-    read_segment,
-    resize_flow,
-    segment_from_flat,
-    warp,
-)
-from litdome.preprocess.plates import weighted_median
+from litdome.preprocess.mask_votes import deflicker_mask
+from litdome.preprocess.motion import Segment, Step, read_flows, read_segment, segment_from_flat, step_within
 from litdome.stage import Kind, SessionLike, StageConfig, Summary, UInt8Array, Unit
 
-Float32Array = npt.NDArray[np.float32]
-Step = tuple[Float32Array, Float32Array]  # flow from a frame to the next one, and back
-OWN_VOTE = 1.01  # a tie leaves the frame's own mask
-
-
-def deflicker_masks(masks: UInt8Array, flows: Sequence[Step | None], *, window_pairs: int = 3) -> UInt8Array:
-    """Remove single-frame flicker from a mask sequence without blurring motion.
-
-    Args:
-        masks: Coverage of one camera, shape (n, y, x), uint8, 0 outside to 255 inside.
-        flows: Motion from each frame to the next and back, n - 1 of them, each shape (y', x', 2) in px of its own
-            size; None where it is not known.
-        window_pairs: Odd number of frames that vote; fewer do at the ends.
-
-    Returns:
-        Filtered masks, same shape and dtype.
-
-    Raises:
-        ConfigError: ``window_pairs`` is even or below 3, or the number of flows does not fit.
-
-    Source: the D-Rex pipeline names the problem, not the filter; this is a weighted median along the flow.
-    """
-    if len(flows) != max(len(masks) - 1, 0):
-        raise ConfigError(f"deflicker: {len(flows)} flows for {len(masks)} masks, expected {len(masks) - 1}")
-    reach = _reach(window_pairs)
-    return np.stack(
-        [deflicker_mask(masks.__getitem__, flows.__getitem__, n, len(masks), reach) for n in range(len(masks))]
-    )
-
-
-def deflicker_mask(
-    read: Callable[[int], UInt8Array], step: Callable[[int], Step | None], n: int, length: int, reach: int
-) -> UInt8Array:
-    """The n-th of ``length`` masks after the vote of ``reach`` neighbours on either side (see `deflicker_masks`)."""
-    own = read(n)
-    size = (own.shape[1], own.shape[0])
-    votes, weights = [own], [np.full(own.shape, OWN_VOTE, np.float32)]
-    for direction in (1, -1):
-        for other, way, trust in _walk(step, n, length, reach, direction):
-            votes.append(warp(read(other), resize_flow(way, size)))
-            weights.append(np.asarray(cv2.resize(trust, size, interpolation=cv2.INTER_LINEAR), np.float32))
-    if len(votes) == 1:
-        return own
-    stacked = np.stack(votes)
-    disputed = stacked.max(0) - stacked.min(0) > 16  # the rest would stay within its soft edge
-    out = own.copy()
-    out[disputed] = weighted_median(stacked[:, disputed], np.stack(weights)[:, disputed])
-    return out
-
-
-def _walk(
-    step: Callable[[int], Step | None], n: int, length: int, reach: int, direction: int
-) -> list[tuple[int, Float32Array, Float32Array]]:
-    """Neighbours of frame n on one side, each with the way there and how far it is to be trusted."""
-    found: list[tuple[int, Float32Array, Float32Array]] = []
-    for distance in range(1, reach + 1):
-        other = n + direction * distance
-        flows = step(min(other, other - direction)) if 0 <= other < length else None
-        if flows is None:
-            break
-        there, back = flows if direction > 0 else flows[::-1]
-        trust = consistency(there, back)
-        if found:
-            _, way, earlier = found[-1]
-            there, trust = compose(way, there), earlier * warp(trust, way)
-        found.append((other, there, trust))
-    return found
-
-
-def relit_step(earlier: Segment, later: Segment) -> Step | None:
-    """Motion between two relit frames, both ways, through the flat frame between them or within one segment.
-
-    Returns:
-        Flows of shape (y, x, 2); None when the frames lie in segments that do not touch.
-    """
-    to_start, to_end = displacements(earlier)
-    later_to_start, later_to_end = displacements(later)
-    if earlier.start == later.start and earlier.end == later.end:
-        span = later.alpha - earlier.alpha
-        ways = warp(earlier.forward, to_start), warp(later.backward, later_to_end)
-        return np.asarray(span * ways[0], np.float32), np.asarray(span * ways[1], np.float32)
-    if earlier.end != later.start:
-        return None
-    there = compose(to_end, later.alpha * later.forward)
-    return there, compose(later_to_start, (1 - earlier.alpha) * earlier.backward)
+KINDS: tuple[Kind, ...] = ("flat", "relit")
 
 
 def widen_mask(mask: UInt8Array, radius_px: float) -> UInt8Array:
@@ -123,43 +22,29 @@ def widen_mask(mask: UInt8Array, radius_px: float) -> UInt8Array:
     return np.asarray(np.where(distance <= radius_px, 255, 0), np.uint8) if (mask > 127).any() else np.zeros_like(mask)
 
 
-def _reach(window_pairs: int) -> int:
-    if window_pairs < 3 or window_pairs % 2 == 0:
-        raise ConfigError(f"deflicker: window_pairs {window_pairs}, allowed: odd, from 3", hint="window_pairs = 3")
-    return window_pairs // 2
-
-
 class DeflickerConfig(StageConfig):
-    """Settings of the vote."""
+    """Settings of the masks."""
 
-    window_pairs: int = Field(3, ge=3, description="Frames of one kind that vote, odd.")
     wide_permille: float = Field(12.0, ge=0, description="How far mask_wide goes beyond, 1/1000 of the long side.")
-
-    @field_validator("window_pairs")
-    @classmethod
-    def _odd(cls, value: int) -> int:
-        if value % 2 == 0:
-            raise ValueError("window_pairs must be odd")
-        return value
 
 
 class Deflicker:
-    """Votes along the motion, flat masks and relit ones apart; reads raw masks beyond its shard, so none shows."""
+    """Votes along the motion: of flat masks among themselves, of all neighbours in time for a relit one. Reads raw
+    masks beyond its shard, so that no border shows."""
 
     name: ClassVar[str] = "deflicker"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "remove single-frame flicker from masks"
     needs: ClassVar[tuple[str, ...]] = ("segment", "flow")
     Config: ClassVar[type[StageConfig]] = DeflickerConfig
 
     def prepare(self, session: SessionLike, config: DeflickerConfig) -> list[Unit]:
         """One unit per camera and shard number; it holds that shard of the flat and of the relit masks."""
-        kinds: tuple[Kind, ...] = ("flat", "relit")
-        counts = [session.count(kind) for kind in kinds]
+        counts = [session.count(kind) for kind in KINDS]
         described = {"mask": "the person", "mask_wide": "the person, over-estimated on purpose"}
         for camera in session.cameras:
             width, height = session.size(camera)
-            for kind, count in zip(kinds, counts, strict=True):
+            for kind, count in zip(KINDS, counts, strict=True):
                 for name, description in described.items():
                     session.create(
                         f"cameras/{camera}/{kind}/{name}",
@@ -175,44 +60,78 @@ class Deflicker:
         """Filter one shard of flat and one of relit masks."""
         camera = str(unit.camera)
         radius_px = config.wide_permille / 1000 * max(session.size(camera))
-        kinds: tuple[Kind, ...] = ("flat", "relit")
-        for kind in kinds:
-            length = session.count(kind)
-            numbers = range(unit.start, min(unit.stop, length))
+        one = _OneCamera(session, camera)
+        for kind in KINDS:
+            numbers = range(unit.start, min(unit.stop, session.count(kind)))
             if not numbers:
                 continue
-            read = lru_cache(maxsize=config.window_pairs + 1)(
-                partial(session.read_at, f"cameras/{camera}/{kind}/mask_raw")
-            )
-            step = lru_cache(maxsize=config.window_pairs + 1)(_steps(session, camera, kind))
-            masks = [deflicker_mask(read, step, n, length, _reach(config.window_pairs)) for n in numbers]
+            masks = [one.flat(n) if kind == "flat" else one.relit(n) for n in numbers]
             session.write(f"cameras/{camera}/{kind}/mask", unit.start, np.stack(masks))
             wide = np.stack([widen_mask(mask, radius_px) for mask in masks])
             session.write(f"cameras/{camera}/{kind}/mask_wide", unit.start, wide)
 
     def finish(self, session: SessionLike, config: DeflickerConfig) -> Summary:
-        """The window."""
-        return {"window_pairs": config.window_pairs}
+        """How many masks."""
+        return {"masks": len(session.cameras) * sum(session.count(kind) for kind in KINDS)}
 
 
-def _steps(session: SessionLike, camera: str, kind: Kind) -> Callable[[int], Step | None]:
-    """Motion from the n-th picture of a kind to the next one."""
-    if kind == "flat":
+class _OneCamera:
+    """De-flickered masks of one camera; each is computed once while it is in reach."""
 
-        def flat_step(n: int) -> Step | None:
-            pair = segment_from_flat(session, camera, n)
-            return None if pair is None else read_flows(session, camera, pair)
+    def __init__(self, session: SessionLike, camera: str) -> None:
+        self.session, self.camera = session, camera
+        self.flat = lru_cache(maxsize=4)(self._flat)
+        self.raw = {
+            kind: lru_cache(maxsize=4)(partial(session.read_at, f"cameras/{camera}/{kind}/mask_raw")) for kind in KINDS
+        }
+        self.flat_step = lru_cache(maxsize=4)(self._flat_step)
+        self.step = lru_cache(maxsize=4)(self._step)
+        recorded = [
+            (int(frame), kind, n)
+            for kind in KINDS
+            for n, frame in enumerate(session.frames(kind))
+            if session.is_present(camera, kind, n)
+        ]
+        self.timeline = [(kind, n) for _, kind, n in sorted(recorded)]
+        self.place = {picture: place for place, picture in enumerate(self.timeline)}
+        self.pair_of_relit = {int(n): pair for pair, n in enumerate(session.pairs.relit)}
 
-        return flat_step
-    pair_of_relit = {int(n): pair for pair, n in enumerate(session.pairs.relit)}
+    def _flat(self, n: int) -> UInt8Array:
+        return deflicker_mask(self.raw["flat"], self.flat_step, n, self.session.count("flat"))
 
-    @lru_cache(maxsize=4)
-    def segment(n: int) -> Segment | None:
-        recorded = n in pair_of_relit and session.is_present(camera, "relit", n)
-        return read_segment(session, camera, pair_of_relit[n]) if recorded else None
+    def relit(self, n: int) -> UInt8Array:
+        """The n-th relit mask, against whatever was filmed right before and after it."""
+        place = self.place.get(("relit", n))
+        if place is None:
+            return self.raw["relit"](n)
+        return deflicker_mask(self._mask_at, self.step, place, len(self.timeline))
 
-    def relit(n: int) -> Step | None:
-        earlier, later = segment(n), segment(n + 1)
-        return relit_step(earlier, later) if earlier is not None and later is not None else None
+    def _mask_at(self, place: int) -> UInt8Array:
+        kind, n = self.timeline[place]
+        return self.flat(n) if kind == "flat" else self.raw["relit"](n)
 
-    return relit
+    def _flat_step(self, n: int) -> Step | None:
+        pair = segment_from_flat(self.session, self.camera, n)
+        return None if pair is None else read_flows(self.session, self.camera, pair)
+
+    def _step(self, place: int) -> Step | None:
+        """Motion from a picture of the timeline to the next one, through the flats around them."""
+        (kind, n), (next_kind, next_n) = self.timeline[place : place + 2]
+        if kind == next_kind == "flat":
+            return self.flat_step(n) if next_n == n + 1 else None
+        segment = self._segment(n if kind == "relit" else next_n)
+        if segment is None:
+            return None
+        earlier, later = self._time_in(segment, kind, n), self._time_in(segment, next_kind, next_n)
+        return None if earlier is None or later is None else step_within(segment, earlier, later)
+
+    def _segment(self, relit: int) -> Segment | None:
+        pair = self.pair_of_relit.get(relit)
+        return None if pair is None else read_segment(self.session, self.camera, pair)
+
+    def _time_in(self, segment: Segment, kind: Kind, n: int) -> float | None:
+        """When a picture was taken in a segment, 0 at its start and 1 at its end; None where it lies outside."""
+        if kind == "flat":
+            return {segment.start: 0.0, segment.end: 1.0}.get(n)
+        own = self._segment(n)
+        return own.alpha if own is not None and (own.start, own.end) == (segment.start, segment.end) else None

@@ -19,6 +19,8 @@ from litdome.stage import SessionLike, UInt8Array
 
 Float32Array = npt.NDArray[np.float32]
 MOTION_LONG_SIDE_PX = 640  # what was measured there and stored coarser needs no finer field
+UNDONE_SHARE, UNDONE_PERMILLE = 0.5, 4.7
+Step = tuple[Float32Array, Float32Array]  # flow from a picture to the next one, and back
 FIXED_POINT_STEPS = 2  # y + a F(y) = x: the error falls by the flow's gradient a step; two leave < 0.1 px on people
 
 
@@ -77,6 +79,23 @@ def consistency(there: Float32Array, back: Float32Array, tolerance_px: float = 1
     error = compose(there, back)
     allowed = tolerance_px**2 + 0.01 * np.einsum("yxk,yxk->yx", there, there)
     return np.asarray(np.exp(-np.einsum("yxk,yxk->yx", error, error) / allowed), np.float32)
+
+
+def undoes(there: Float32Array, back: Float32Array) -> npt.NDArray[np.bool_]:
+    """Where ``back`` undoes ``there`` at least roughly, shape (y, x).
+
+    Within half of the motion and 5/1000 of the long side: enough to tell a motion from none, not how exact it is.
+    """
+    allowed = UNDONE_SHARE * np.linalg.norm(there, axis=-1) + UNDONE_PERMILLE / 1000 * max(there.shape)
+    return np.asarray(np.linalg.norm(compose(there, back), axis=-1) < allowed)
+
+
+def step_within(segment: Segment, earlier: float, later: float) -> Step:
+    """Motion between two moments of a segment, 0 at its start and 1 at its end, and back."""
+    from_earlier = warp(segment.forward, inverse_part(segment.forward, earlier))
+    from_later = warp(segment.backward, inverse_part(segment.backward, 1 - later))
+    span = later - earlier
+    return np.asarray(span * from_earlier, np.float32), np.asarray(span * from_later, np.float32)
 
 
 def inverse_part(flow: Float32Array, part: float) -> Float32Array:
