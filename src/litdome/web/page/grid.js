@@ -23,9 +23,9 @@ export class Grid {
 
   get item() { return this.items.length ? this.items[this.at] : null; }
 
-  // Shows `items`; stays at the item looked at where it is among them.
-  show(items, score) {
-    const item = this.item;
+  // Shows `items` from the first one, or (`stay`) from the one looked at where it is among them.
+  show(items, score, stay) {
+    const item = stay ? this.item : null;
     this.items = items;
     this.score = score;
     const again = item === null ? -1 : items.indexOf(item);
@@ -33,7 +33,7 @@ export class Grid {
     this.pool.forEach(tile => { tile.item = -1; });
     this.lastTop = undefined;
     this.layout();
-    if (again < 0) this.root.scrollTop = 0;
+    this.reveal();
     this.draw();
   }
 

@@ -15,13 +15,9 @@ export class Histogram {
   }
 
   // `sorted`: items by rising score, those without one left out.
-  show(sorted, score, { keep }) {
-    Object.assign(this, { sorted, score });
-    if (!keep) {
-      this.threshold = null;
-      this.below = Boolean(score?.low_is_bad);
-    }
-    this.column = score && this.table.values[score.name];
+  show(sorted, score) {
+    Object.assign(this, { sorted, score, threshold: null, below: score.low_is_bad });
+    this.column = this.table.values[score.name];
     const at = part => this.column[sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))]];
     [this.low, this.high] = sorted.length ? [at(TAIL), at(1 - TAIL)] : [0, 1];
     if (this.high <= this.low) this.high = this.low + (Math.abs(this.low) || 1);
@@ -106,7 +102,7 @@ export class Histogram {
     pen.textBaseline = "bottom";
     for (const part of [0, 0.25, 0.5, 0.75, 1]) {
       pen.textAlign = part === 0 ? "left" : part === 1 ? "right" : "center";
-      const unit = part === 1 && this.score ? ` ${this.score.unit}` : "";
+      const unit = part === 1 ? ` ${this.score.unit}` : "";
       pen.fillText(shortNumber(this.low + part * (this.high - this.low)) + unit, part * width, height);
     }
     if (edge !== null) {

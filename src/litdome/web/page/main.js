@@ -37,16 +37,16 @@ async function start() {
   histogram = new Histogram(table, get("histogram"), showThreshold);
   decisions = new Decisions(table, { changed: redraw, says: saved });
   listen();
-  choose(false);
+  choose();
   setView("relit");
-  setInterval(() => document.body.classList.toggle("second"), BLINK_MS);
+  setInterval(() => document.body.classList.toggle("second", view === "blink" && !document.body.matches(".second")), BLINK_MS);
   get("grid").focus();
 }
 
 function listen() {
-  for (const id of ["camera", "score"]) get(id).onchange = () => { choose(false); get(id).blur(); };
-  get("filter").onchange = () => choose(false);
-  get("filter").oninput = () => { if (!get("filter").value) choose(false); };
+  for (const id of ["camera", "score"]) get(id).onchange = () => { choose(); get(id).blur(); };
+  get("filter").onchange = () => choose();
+  get("filter").oninput = () => { if (!get("filter").value) choose(); };
   get("side").onclick = () => histogram.flip();
   get("clear").onclick = () => histogram.clear();
   get("drop-these").onclick = dropThese;
@@ -57,7 +57,7 @@ function listen() {
 }
 
 // Which items are shown: camera and filter, by score or in the order of time.
-function choose(keep) {
+function choose() {
   const { about, items, values } = table;
   let fits;
   try {
@@ -85,13 +85,14 @@ function choose(keep) {
     base.set(score.low_is_bad ? rising : rising.slice().reverse());
     base.set(shown.filter(item => Number.isNaN(column[item])), rising.length);
   }
-  histogram.show(rising, measured, { keep });
-  showThreshold();
+  histogram.show(rising, measured);
+  grid.show(base, measured.name, false);
+  redraw();
 }
 
 function showThreshold() {
   const beyond = histogram.beyond;
-  grid.show(beyond ?? base, histogram.score.name);
+  grid.show(beyond ?? base, histogram.score.name, !beyond);
   redraw();
 }
 
