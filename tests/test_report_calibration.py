@@ -364,7 +364,7 @@ def test_lights_are_shown_as_the_leds_gave_them(tmp_path: Path) -> None:
     session.write_small("lights/valid", np.array([True, False, True]), ("light",))
     session.write_small("hdris_effective/park", np.full((8, 16, 3), 0.5, np.float32), ("v", "u", "channel"))
     summary = {"entries": ["park", "street"], "percent": {"p95": [0.62, None]}}
-    session.write_record(StageRecord("lights", 1, "f", {}, {}, *TIMES, summary=summary))
+    session.write_record(StageRecord("lights", 1, "f", {}, {"leds_file": "leds.json"}, *TIMES, summary=summary))
     page = Page(write_report(tmp_path / "take.zarr"))
     assert "LEDs within 0.62 %" in page.text and page.text.count("LEDs within") == 1
     alts = [picture["alt"] for picture in page.named("img")]

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from litdome.pipeline import processing_stages
+from litdome.pipeline import processing_stages, side_stages
 from litdome.report.calibration_section import CalibrationSection, calibration_section
 from litdome.report.charts import heat_map
 from litdome.report.evidence import gather
@@ -174,7 +174,7 @@ def _pair_sheet(session: Session, cameras: Sequence[str], pair: int) -> Sheet:
 
 def _stage_rows(session: Session, status: SessionStatus) -> tuple[StageRow, ...]:
     purposes = {"ingest": "copy a recording into a session"}
-    purposes |= {name: stage.summary for name, stage in processing_stages().items()}
+    purposes |= {name: stage.summary for name, stage in (processing_stages() | side_stages()).items()}
     rows = []
     for line in status.stages:
         record = session.record(line.name)
