@@ -12,7 +12,22 @@ from pathlib import Path
 import click
 
 from litdome import __version__
-from litdome.cli import calibrate, capture, color, lights, plan, review, rig, session, store, system, training
+from litdome.cli import (
+    calibrate,
+    capture,
+    color,
+    dataset,
+    evaluate,
+    lights,
+    plan,
+    plugin,
+    review,
+    rig,
+    session,
+    store,
+    system,
+    training,
+)
 from litdome.errors import LitdomeError
 
 BUG, INTERRUPTED = 70, 130
@@ -34,8 +49,11 @@ def cli(context: click.Context, verbose: bool, quiet: bool, log_file: Path | Non
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", handlers=handlers)
 
 
-for _module in (capture, calibrate, color, lights, plan, rig, session, review, store, training, system):
-    for _command in _module.COMMANDS:
+for _topic in (
+    *(plan, capture, calibrate, rig, color, lights, session, review, store),
+    *(dataset, plugin, training, evaluate, system),
+):
+    for _command in _topic.COMMANDS:
         cli.add_command(_command)
 
 

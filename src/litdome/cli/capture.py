@@ -188,7 +188,7 @@ def run(
             _ingest(Path(source), session, tables, executor)
         _run_stages(target, stages, tables, executor, keep_unset=True)
     if dataset_path is not None:
-        from litdome.cli.training import build_and_say
+        from litdome.cli.dataset import build_and_say
 
         build_and_say([target], dataset_path, spec, workers)
     else:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from litdome import open_session
 from litdome.cli.console import interruptible, progress_bars
-from litdome.cli.training import evaluate_run, load_plugin
+from litdome.cli.evaluate import evaluate_run
+from litdome.cli.plugin import load_plugin
 from litdome.config import build_config
 from litdome.datasets.build import build_dataset
 from litdome.datasets.spec import DatasetSpec
