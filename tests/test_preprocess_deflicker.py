@@ -12,7 +12,7 @@ from preprocess_scene import Scene, iou, make_scene, write_session
 from litdome.errors import ConfigError
 from litdome.preprocess.deflicker import Deflicker, DeflickerConfig, widen_mask
 from litdome.preprocess.flow import Flow, FlowConfig, coarse_flow, dense_flow, estimate_flow
-from litdome.preprocess.mask_votes import Vote, deflicker_masks, settle_mask
+from litdome.preprocess.mask_votes import deflicker_masks, settle_mask
 from litdome.preprocess.motion import Segment, step_within
 from litdome.store.session import Session
 
@@ -99,7 +99,7 @@ def box(*at: slice) -> np.ndarray:
 
 def voted(own: np.ndarray, before: np.ndarray, after: np.ndarray, trust: np.ndarray | None = None) -> np.ndarray:
     everywhere = np.full_like(own, 255) if trust is None else trust
-    return settle_mask(own, Vote(before, everywhere), Vote(after, everywhere))
+    return settle_mask(own, before, after, everywhere)
 
 
 def test_only_what_both_sides_contradict_over_a_thickness_changes() -> None:

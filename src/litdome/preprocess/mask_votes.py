@@ -8,11 +8,9 @@ contradict it over an area thicker than the motion is unsure; a pixel elsewhere 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from litdome.errors import ConfigError
 from litdome.preprocess.motion import Step, resize_flow, undoes, warp
@@ -20,13 +18,6 @@ from litdome.stage import UInt8Array
 
 THICK_PERMILLE = 2.4  # of the long side, twice that across: an outline carried along the motion is off by less
 INSIDE = 128  # the bit that says so of a coverage, 0..255
-
-
-class Vote(NamedTuple):
-    """A neighbour's mask carried to the frame, uint8 coverage, and where its motion is believed, 255 (else 0)."""
-
-    mask: UInt8Array
-    trust: UInt8Array
 
 
 def deflicker_masks(masks: UInt8Array, flows: Sequence[Step | None]) -> UInt8Array:
@@ -58,51 +49,49 @@ def deflicker_mask(
     last, following = (step(n - 1), step(n)) if 0 < n < length - 1 else (None, None)
     if last is None or following is None:
         return own
-    return settle_mask(own, carried(read(n - 1), last[1], last[0]), carried(read(n + 1), *following))
+    size = (own.shape[1], own.shape[0])
+    before, after = (
+        warp(read(other), resize_flow(there, size)) for other, there in ((n - 1, last[1]), (n + 1, following[0]))
+    )
+    trusted = (undoes(last[1], last[0]) & undoes(*following)).astype(np.uint8) * 255
+    return settle_mask(own, before, after, cv2.resize(trusted, size, interpolation=cv2.INTER_NEAREST))
 
 
-def carried(mask: UInt8Array, there: npt.NDArray[np.float32], back: npt.NDArray[np.float32]) -> Vote:
-    """A neighbour's mask, shape (y, x), looked up along the motion to it; ``back`` tells how far that is believed."""
-    size = (mask.shape[1], mask.shape[0])
-    trust = undoes(there, back).astype(np.uint8) * 255
-    return Vote(warp(mask, resize_flow(there, size)), cv2.resize(trust, size, interpolation=cv2.INTER_NEAREST))
-
-
-def settle_mask(own: UInt8Array, before: Vote, after: Vote) -> UInt8Array:
+def settle_mask(own: UInt8Array, before: UInt8Array, after: UInt8Array, trusted: UInt8Array) -> UInt8Array:
     """A mask, changed where its neighbours contradict it.
 
-    A pixel takes the mean of its neighbours where both are trusted, agree, and say the opposite, and where such pixels
-    form an area thicker than `THICK_PERMILLE` of the long side.
+    A pixel takes the mean of its neighbours where their motion is trusted, they agree and say the opposite, and where
+    such pixels form an area thicker than `THICK_PERMILLE` of the long side.
 
     Args:
         own: Shape (y, x), uint8, 0 outside to 255 inside.
-        before, after: Its neighbours.
+        before, after: Its neighbours, carried to it, likewise.
+        trusted: Where the motion to both is believed, 255, else 0, likewise.
 
     Returns:
         Same shape and dtype; ``own`` itself where nothing changes.
     """
-    differs = cv2.bitwise_xor(own, before.mask)
-    cv2.bitwise_and(differs, before.trust, differs)
-    cv2.bitwise_and(differs, cv2.bitwise_xor(own, after.mask), differs)
-    cv2.bitwise_and(differs, after.trust, differs)
-    wrong = _thick(cv2.threshold(differs, INSIDE - 1, 255, cv2.THRESH_BINARY)[1])
+    differs = cv2.bitwise_xor(own, before)
+    cv2.bitwise_and(differs, cv2.bitwise_xor(own, after), differs)
+    cv2.bitwise_and(differs, trusted, differs)
+    wrong = _thick(differs)
     if wrong is None:
         return own
     area, where = wrong
     out = own.copy()
-    cv2.copyTo(cv2.addWeighted(before.mask[area], 0.5, after.mask[area], 0.5, 0), where, out[area])
+    cv2.copyTo(cv2.addWeighted(before[area], 0.5, after[area], 0.5, 0), where, out[area])
     return out
 
 
 def _thick(differs: UInt8Array) -> tuple[tuple[slice, slice], UInt8Array] | None:
-    """The parts that are thicker than an outline is unsure, with their own edges: where, and a picture of them there;
-    None without any."""
+    """Where both sides differ over more than an outline is unsure: an area, and a picture of such parts in it, with
+    their own edges; None without any."""
     x, y, width, height = cv2.boundingRect(differs)
     area = (slice(y, y + height), slice(x, x + width))
     side = 2 * max(1, round(THICK_PERMILLE / 1000 * max(differs.shape))) + 1
-    part = differs[area]
-    if min(part.shape) < side:
+    if min(width, height) < side:
         return None
+    part = cv2.threshold(differs[area], INSIDE - 1, 255, cv2.THRESH_BINARY)[1]
     core = cv2.erode(part, np.ones((side, side), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
     grown = cv2.dilate(core, np.ones((2 * side - 1, 2 * side - 1), np.uint8))
     return (area, cv2.bitwise_and(grown, part)) if grown.any() else None
