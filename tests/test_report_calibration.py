@@ -86,8 +86,9 @@ def test_an_import_claims_no_error() -> None:
     ("change", "camera", "words"),
     [
         ({"rms_px": [0.3, 1.4, 0.3], "held_out_rms_px": 0.8}, "c02", "c02 is off by 1.40 px, the others by 0.30 px"),
-        ({"held_out_rms_px": 0.6}, None, "views left out of the fit are off by 0.60 px, the others by 0.30 px"),
+        ({"held_out_rms_px": 0.6}, None, "held-out views are off by 0.60 px, the others by 0.30 px"),
         ({"views_left_out": [["c04", n] for n in range(7)]}, "c04", "c04: 7 of 26 board views contradict the others"),
+        ({"views": {"c01": 20, "c02": 1, "c04": 19}}, "c02", "c02: its place rests on 1 board view"),
         ({"focal_share": {"c01": 0.002, "c02": 0.044}}, "c02", "c02: its focal length is known to ± 4.4 % only"),
     ],
 )

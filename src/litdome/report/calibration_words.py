@@ -14,6 +14,7 @@ Trouble = tuple[Literal["warn", "bad"], str, str | None]
 WORSE, WORSE_PX = 2.5, 0.5  # against the median of the other cameras; px below which nobody minds
 HELD_OUT, HELD_OUT_PX = 1.5, 0.1  # held-out against plain RMS; px
 LEFT_OUT = 0.25  # share of a camera's board views: more are no accident
+FEW_VIEWS = 3  # fewer cannot outvote one that is wrong
 FOCAL_SHARE = 0.01  # standard deviation of a focal length that is no longer good for anything but a try
 NAMED = 4
 
@@ -100,8 +101,11 @@ def calibration_troubles(summary: Mapping[str, Any]) -> Iterator[Trouble]:
             yield "warn", f"{id} is off by {value:.2f} px, the others by {others:.2f} px", id
     overall, held_out = overall_px(summary), measured(summary, "held_out_rms_px")
     if overall is not None and held_out is not None and held_out > max(HELD_OUT * overall, overall + HELD_OUT_PX):
-        yield "warn", f"views left out of the fit are off by {held_out:.2f} px, the others by {overall:.2f} px", None
+        yield "warn", f"held-out views are off by {held_out:.2f} px, the others by {overall:.2f} px", None
     used = summary.get("views") or {}
+    for id, count in used.items() if len(used) > 1 and not summary.get("lenses_only") else ():
+        if count < FEW_VIEWS:
+            yield "warn", f"{id}: its place rests on {count} board view{'s' * (count != 1)}", id
     for id, count in left_out(summary):
         if count > LEFT_OUT * (used.get(id, 0) + count):
             yield "warn", f"{id}: {count} of {used.get(id, 0) + count} board views contradict the others", id
