@@ -10,7 +10,7 @@ import pytest
 
 from litdome.calib.boards import BoardSpec, BoardView
 from litdome.calib.marks import MarkedPoint, place_by_points, read_points
-from litdome.calib.world import level_rig, place_by_cameras, place_by_floor
+from litdome.calib.world import level_rig, place_by_cameras, place_by_floor, tilt_warnings
 from litdome.errors import CalibrationError
 from litdome.geometry import Camera, Rig, invert_rigid, look_at, rotation_about_y
 
@@ -163,3 +163,14 @@ def test_the_cameras_own_up_is_up_and_says_what_is_guessed() -> None:
     heights = centres(found)[:, 1] - centres(truth)[:, 1]
     assert np.ptp(heights) < 1e-9
     assert "guessed" in placement.warnings[0]
+
+
+def test_a_world_with_another_axis_up_is_told() -> None:
+    rig = stage()
+    assert tilt_warnings(rig) == ()
+    for turn, degrees in ((np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]]), 90), (np.diag([1, -1, -1]), 180)):
+        pose = np.eye(4)
+        pose[:3, :3] = turn
+        turned = Rig(tuple(replace(c, world_from_camera=pose @ c.world_from_camera) for c in rig.cameras))
+        (warning,) = tilt_warnings(turned)
+        assert f"{degrees} degrees from +y" in warning

@@ -12,7 +12,7 @@ from litdome.calib.boards.footage import BoardFootage, read_footage
 from litdome.calib.from_boards import floor_views
 from litdome.calib.marks import place_by_points, read_points
 from litdome.calib.settings import CalibrateConfig
-from litdome.calib.world import Placement, place_by_cameras, place_by_floor
+from litdome.calib.world import Placement, place_by_cameras, place_by_floor, tilt_warnings
 from litdome.errors import CalibrationError
 from litdome.geometry import Rig
 from litdome.stage import SessionLike
@@ -42,16 +42,16 @@ def place(rig: Rig, fitted: Rig, config: CalibrateConfig, session: SessionLike) 
             spec = find_board(session, config, footage)
             return place_by_floor(rig, floor_views(footage.called(rig.ids), spec, rig), spec)
     if is_import and world != "cameras":
-        return _world_of_file(Path(config.import_file or ""))
+        return _world_of_file(Path(config.import_file or ""), rig)
     if world == "file":
         raise CalibrationError("calibrate.world = file: boards have no world of their own", hint="--world auto")
     return place_by_cameras(rig)
 
 
-def _world_of_file(file: Path) -> Placement:
+def _world_of_file(file: Path, rig: Rig) -> Placement:
     """Nothing is moved; of a session, how its world was found is said on."""
     if not (file / STORE_FILE).is_file():
-        return Placement(np.eye(4), f"as in {file.name}")
+        return Placement(np.eye(4), f"as in {file.name}", warnings=tilt_warnings(rig))
     attrs = Session.open(str(file)).array("rig/world_from_camera").attrs
     words, warnings = attrs.get("world"), cast(list[str], attrs.get("warnings", []))
     return Placement(np.eye(4), f"as in {file.name}" + (f": {words}" if words else ""), warnings=tuple(warnings))

@@ -18,6 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 FLOOR_BELOW_LOOK_AT_M = 0.92  # body stages look at the middle of a standing person
 MIN_LOPSIDED = 0.1  # of the mean radius: below that the ring is closed and has no front
 MIN_SPREAD = 0.01  # of sideways axes (mean square): below that cameras stand side by side and their mean up decides
+MAX_TILT_DEG = 45.0  # of the cameras' own up; a world with another axis up is off by 90 or 180
 MAX_FLOOR_PX = 5.0  # root mean square of what is believed
 WORLD_FROM_FLOOR_BOARD = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # the board's +z points into the floor
 
@@ -81,6 +82,16 @@ def place_by_cameras(rig: Rig) -> Placement:
         "up from the cameras' own, front and floor guessed",
         warnings=(f"{guess} the point that the cameras look at; lay a board on the floor, or --align --points FILE",),
     )
+
+
+def tilt_warnings(rig: Rig) -> tuple[str, ...]:
+    """A warning where the cameras' own up is far from the world's +y: a file whose up axis is another."""
+    up = _up(np.stack([camera.world_from_camera for camera in rig.cameras]))
+    tilt_deg = float(np.degrees(np.arccos(np.clip(up[1], -1, 1))))
+    if tilt_deg < MAX_TILT_DEG:
+        return ()
+    hint = "is the file's up another axis, or are cameras mounted turned? --align --world cameras turns it upright"
+    return (f"the cameras' own up is {tilt_deg:.0f} degrees from +y: {hint}",)
 
 
 def place_by_floor(rig: Rig, views: Mapping[str, BoardView], spec: BoardSpec) -> Placement:
