@@ -16,6 +16,7 @@ from litdome.calib.boards import (
     BoardView,
     board_spec,
     check_mirrored,
+    check_size,
     choose_joint_views,
     choose_views,
     coverage,
@@ -309,6 +310,16 @@ def test_a_rig_that_mirrors_in_part_is_refused_and_one_that_mirrors_wholly_is_to
         check_mirrored({"c00": plain, "c01": mirrored})
     assert check_mirrored({"c00": plain, "c01": plain}) == ()
     assert "left and right" in check_mirrored({"c00": mirrored, "c01": mirrored})[0]
+
+
+def test_a_board_of_which_the_last_row_is_never_seen_is_told() -> None:
+    whole = made_take({n: made_view(CHARUCO, (320, 240)) for n in range(10)})
+    assert check_size({"c00": whole}) == ()
+    taller = replace(CHARUCO, rows=CHARUCO.rows + 1)
+    (warning,) = check_size({"c00": replace(whole, spec=taller)})
+    assert f"beyond {CHARUCO.columns}x{CHARUCO.rows} squares" in warning
+    few = replace(whole, spec=taller, views={0: whole.views[0]})
+    assert check_size({"c00": few}) == ()
 
 
 def test_a_video_without_a_frame_count_is_searched_whole(tmp_path: Path) -> None:

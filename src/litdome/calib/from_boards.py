@@ -13,6 +13,7 @@ from litdome.calib.boards import (
     BoardTake,
     BoardView,
     check_mirrored,
+    check_size,
     choose_joint_views,
     choose_views,
     detect_take,
@@ -78,7 +79,7 @@ def calibrate_from_boards(
         check_copies({id: take.views for id, take in takes.items()})
     start, deviations, warnings = [], [], _not_asked_for(others)
     warnings += [f"camera {id}: {take.said}" for id, take in joint.items() if take.said]
-    warnings += check_mirrored(joint)
+    warnings += [*check_mirrored(joint), *check_size(joint)]
     if lenses is None:
         warnings += uncovered({id: own.get(id, joint[id]) for id in ids})
     for id in ids:

@@ -25,6 +25,7 @@ from litdome.calib.boards.spec import board_spec as board_spec
 from litdome.calib.boards.spec import parse_board as parse_board
 from litdome.errors import CalibrationError, InputError
 
+MANY_VIEWS = 10  # in so many, every part of a board is seen once
 SAMPLE = 8  # pictures that are looked at together for how the board is printed
 
 
@@ -83,6 +84,20 @@ def check_mirrored(takes: Mapping[str, BoardTake]) -> tuple[str, ...]:
             hint="turn mirroring off in the camera and film the boards again, or flip the footage",
         )
     return ("all pictures are mirrored: left and right of the stage are swapped in the rig",) if mirrored else ()
+
+
+def check_size(takes: Mapping[str, BoardTake]) -> tuple[str, ...]:
+    """A warning where no picture of any camera shows the last rows or columns of corners: there may be none."""
+    views = [view for take in takes.values() for view in take.views.values()]
+    if len(views) < MANY_VIEWS:
+        return ()
+    spec = next(iter(takes.values())).spec
+    seen = np.zeros((spec.rows - 1, spec.columns - 1), bool)
+    seen.ravel()[np.concatenate([view.ids for view in views])] = True
+    rows, columns = (int(np.flatnonzero(seen.any(axis=axis))[-1]) + 2 for axis in (1, 0))
+    if (columns, rows) == (spec.columns, spec.rows):
+        return ()
+    return (f"no picture shows a corner of {spec} beyond {columns}x{rows} squares: does the board have so few?",)
 
 
 def _search(held: BoardPictures, wanted: Sequence[int], spec: BoardSpec, variant: str) -> BoardTake:
