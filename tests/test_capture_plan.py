@@ -20,7 +20,7 @@ from litdome.calib.leds.drive_files import read_drives
 from litdome.capture.actions import action_of_frames, read_actions, read_repertoire
 from litdome.capture.forecast import expected_shifts, shift_in_words, storage_needed, walking_speed
 from litdome.capture.plan import PlanSettings, TakePlan, draw_order, draw_plan
-from litdome.capture.plan_files import actions_csv, lights_csv, new_plan_folder, plan_files
+from litdome.capture.plan_files import actions_csv, lights_csv, plan_files
 from litdome.capture.schedule import read_lighting
 from litdome.cli import run
 from litdome.datasets.plan import pair_splits
@@ -30,6 +30,7 @@ from litdome.errors import ConfigError, InputError, UsageError
 from litdome.lighting import KIND_CODES, HdriEntry, content_groups, rotate_hdri
 from litdome.media.hdr import write_hdr
 from litdome.pairs import PairTable, make_pairs
+from litdome.store.files import appearing_folder
 from litdome.store.session import Session
 
 REPERTOIRE = read_repertoire()
@@ -318,7 +319,7 @@ def test_an_impossible_list_of_actions_is_refused(text: str, words: str, tmp_pat
 
 
 def test_a_plan_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(UsageError), new_plan_folder(tmp_path / "out") as partial:
+    with pytest.raises(UsageError), appearing_folder(tmp_path / "out") as partial:
         (partial / "actions.csv").write_text("half")
         raise UsageError("no")
     assert list(tmp_path.iterdir()) == []

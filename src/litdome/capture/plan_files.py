@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +14,6 @@ from litdome.capture.actions import ACTION_COLUMNS
 from litdome.capture.forecast import Shift, Storage
 from litdome.capture.plan import TakePlan
 from litdome.capture.schedule import COLUMNS as LIGHT_COLUMNS
-from litdome.errors import UsageError
 from litdome.lighting import KIND_CODES
 from litdome.store.files import size_in_words
 
@@ -36,27 +32,6 @@ def plan_files(plan: TakePlan, storage: Storage, shifts: Sequence[Shift], speed_
     if plan.held_out:
         files["splits.toml"] = tomli_w.dumps({"splits": {"lights": list(plan.held_out)}})
     return files
-
-
-@contextmanager
-def new_plan_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write a plan into; it gets its name when it is whole, and vanishes when that fails.
-
-    Raises:
-        UsageError: The folder has something in it.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists", hint="choose another folder, or delete it")
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def actions_csv(plan: TakePlan) -> str:

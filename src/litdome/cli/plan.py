@@ -69,8 +69,9 @@ def plan(
     from litdome.capture.actions import REPERTOIRE, read_repertoire
     from litdome.capture.forecast import expected_shifts, storage_needed, walking_speed
     from litdome.capture.plan import PlanSettings, draw_plan
-    from litdome.capture.plan_files import new_plan_folder, plan_files
+    from litdome.capture.plan_files import plan_files
     from litdome.preprocess.align import AlignConfig
+    from litdome.store.files import appearing_folder
 
     if leds_file is not None and hdri_folder is None:
         raise UsageError("--leds without --hdris: nothing to drive them with", hint="--hdris DIR")
@@ -82,7 +83,7 @@ def plan(
     speed_px_s = walking_speed(settings) if speed is None else speed
     if not 0 < speed_px_s <= 1e6:
         raise UsageError(f"--speed {speed_px_s:g}: must be above 0, at most 1e6 px/s", hint="leave it out")
-    with new_plan_folder(out) as partial:
+    with appearing_folder(out) as partial:
         repertoire = read_repertoire(repertoire_file or REPERTOIRE)
         files = {} if hdri_folder is None else _hdri_files(hdri_folder)
         groups, sizes = _looked_at(files)

@@ -17,7 +17,7 @@ from typing import TypeAlias, cast
 
 import fsspec
 
-from litdome.errors import StoreError
+from litdome.errors import StoreError, UsageError
 
 FileSystem: TypeAlias = fsspec.AbstractFileSystem
 BLOCK_BYTES = 1 << 23
@@ -31,6 +31,36 @@ def open_files(url: str) -> tuple[FileSystem, str]:
     with refusals(url):
         files, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     return files, path.rstrip("/")
+
+
+def need_new_folder(folder: Path) -> None:
+    """Refuse a folder of this machine that has something in it.
+
+    Raises:
+        UsageError: It has.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists", hint="choose another folder, or delete it")
+
+
+@contextmanager
+def appearing_folder(folder: Path) -> Iterator[Path]:
+    """A new folder of this machine to write into: it gets its name when it is whole, and vanishes when that fails.
+
+    Raises:
+        UsageError: The folder has something in it.
+    """
+    need_new_folder(folder)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if folder.exists():
+            folder.rmdir()
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def is_local(files: FileSystem) -> bool:

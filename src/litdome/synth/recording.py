@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from litdome.lighting import KIND_CODES, HdriEntry, LightingSchedule
 from litdome.media.encode import VideoWriter
 from litdome.media.hdr import write_hdr
 from litdome.progress import Progress, silent
+from litdome.store.files import appearing_folder, need_new_folder
 from litdome.synth.boards import BoardDesign, board_for, write_board_takes
 from litdome.synth.body import make_body
 from litdome.synth.charts import write_charts
@@ -111,7 +111,7 @@ def make_recording(
     )
     report, threads = progress or silent, workers or default_workers()
     design = board_for(height) if boards else None
-    with _appearing(folder) as partial:
+    with appearing_folder(folder) as partial:
         truth = TruthWriter(partial / "truth", take.truth)
         write_take(partial, take, _told(shoot(take.film, threads), truth, report, len(take.film.lights)), design)
         truth.close(threads)
@@ -182,30 +182,6 @@ def write_take(folder: Path, take: Take, shots: Iterator[tuple[Shot, ...]], desi
         write_hdr(made(folder / "hdris" / f"{entry.name}.exr"), hdr)
     _write_videos(folder, take, shots)
     _write_plates(folder, take.film)
-
-
-def need_new_folder(folder: Path) -> None:
-    """Refuse a folder that has something in it.
-
-    Raises:
-        UsageError: It has.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists", hint="choose another folder, or delete it")
-
-
-@contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """A folder to write into that gets its name when it is whole, and vanishes when that fails."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        yield partial
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _told(
