@@ -49,6 +49,7 @@ def film(size: tuple[int, int], blur_px: float, rng: np.random.Generator) -> tup
 
 
 def ours(grey: np.ndarray) -> Corners:
+    """Our own corners."""
     found = find_board(grey, SPEC, "as printed")
     return (found[0].ids, found[0].pixels) if found else (np.zeros(0, int), np.zeros((0, 2)))
 

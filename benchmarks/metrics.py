@@ -48,6 +48,7 @@ def random_lpips() -> Lpips:
 
 
 def costs(height: int, width: int, repeats: int) -> None:
+    """CPU time of each measure."""
     rng = np.random.default_rng(0)
     truth = cv2.GaussianBlur(rng.random((height, width, 3)), (0, 0), 2.0)
     picture = np.roll(truth, 2, axis=1) + rng.normal(0, 0.01, truth.shape)

@@ -185,3 +185,12 @@ def test_real_caliscope_sessions_are_read(name: str, first: int, count: int) -> 
     assert list(footage.cameras) == ["cam_0", "cam_1", "cam_2", "cam_3"] and footage.variant == "inverted"
     for camera in footage.cameras.values():
         assert camera.view_of is not None and camera.view_of.tolist() == list(range(first, first + count))
+
+
+def test_a_camera_that_the_table_lists_and_nobody_copied_is_named(tmp_path: Path) -> None:
+    rows = "".join(f"{sync},{camera},0\n" for camera in (0, 3, 10) for sync in range(4))
+    folder = project(tmp_path, "sync_index,cam_id,frame_time\n" + rows)
+    with pytest.raises(CalibrationError, match=r"timestamps\.csv: lists cam_3, but .*extrinsic holds no such video"):
+        read_footage(folder)
+    film(folder / "calibration/extrinsic/cam_3.mp4")
+    assert list(read_footage(folder).cameras) == ["cam_0", "cam_3", "cam_10"]

@@ -163,6 +163,7 @@ def _next_run(name: str) -> Path:
 
 
 def best_device(wanted: str) -> str:
+    """The device of ``--device``; ``auto`` is the GPU if there is one."""
     if wanted != "auto":
         return wanted
     import torch

@@ -99,13 +99,13 @@ def open_video(path: Path, *, threads: int = 1) -> Iterator[tuple[Any, Any]]:
                 raise InputError(f"{path}: no video stream in it")
             stream = container.streams.video[0]
             if stream.codec_context is None:
-                raise InputError(f"{path}: its codec is not known", hint="copy the file again, or --skip-camera")
+                raise InputError(f"{path}: its codec is not known", hint="copy the file again")
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = threads
             yield container, stream
     except (av.FFmpegError, OSError, EOFError) as error:
         reason = str(getattr(error, "strerror", None) or error)
-        raise InputError(f"{path}: cannot be read ({reason})", hint="copy the file again, or --skip-camera") from error
+        raise InputError(f"{path}: cannot be read ({reason})", hint="copy the file again") from error
 
 
 def iter_packets(container: Any, stream: Any) -> Iterator[Any | None]:
@@ -176,7 +176,7 @@ def _decode(path: Path, *, threads: int) -> Iterator[Any]:
         except (av.FFmpegError, EOFError) as error:
             reason = str(getattr(error, "strerror", None) or error)
             where = f"breaks off after {count} frames" if count else "cannot be decoded"
-            raise InputError(f"{path}: {where} ({reason})", hint="copy the file again, or --skip-camera") from error
+            raise InputError(f"{path}: {where} ({reason})", hint="copy the file again") from error
 
 
 def _describe(path: Path, container: Any, stream: Any, frame: Any, codes: PictureCodes) -> VideoProbe:

@@ -158,6 +158,12 @@ def _read_caliscope(project: Path) -> BoardFootage:
         raise CalibrationError(f"{root}: no cam_N.mp4 or port_N.mp4 in intrinsic/ or extrinsic/", hint="--boards DIR")
     table = root / "extrinsic" / TABLE
     rows = _read_timestamps(table) if table.is_file() else None
+    lost = sorted(set(rows or ()) - set(takes["extrinsic"]))
+    if lost:
+        raise CalibrationError(
+            f"{table}: lists {', '.join(lost)}, but {root / 'extrinsic'} holds no such video",
+            hint="copy it again, or take its rows out of the table to go on without it",
+        )
     cameras = {}
     for id in ids:
         extrinsic = takes["extrinsic"].get(id)

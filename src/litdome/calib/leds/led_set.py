@@ -192,7 +192,7 @@ def read_json(file: Path) -> dict[str, Any]:
         size = file.stat().st_size
         content = json.loads(file.read_text(encoding="utf-8-sig")) if size <= LARGEST_BYTES else None
     except OSError as error:
-        raise CalibrationError(f"{file}: cannot be read ({error.strerror})") from error
+        raise CalibrationError(f"{file}: cannot be read ({error.strerror})", hint="is the path right?") from error
     except (ValueError, RecursionError) as error:
         raise CalibrationError(f"{file}: not JSON ({str(error)[:80]})", hint="a Goliath-style lights json") from error
     if not isinstance(content, dict) or "light_positions" not in content:

@@ -120,7 +120,7 @@ def read_mix_chart(file: Path, *, neutral: str = NEUTRAL) -> MixChart:
             rows = list(reader)
             found = tuple(reader.fieldnames or ())
     except OSError as error:
-        raise CalibrationError(f"{file}: cannot be read ({error.strerror})") from error
+        raise CalibrationError(f"{file}: cannot be read ({error.strerror})", hint="is the path right?") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise CalibrationError(f"{file}: not a CSV ({error})") from error
     if found != COLUMNS:
