@@ -18,7 +18,7 @@ from litdome.cli import cli
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "litdome"
 FOUNDATION = {"errors", "config", "progress", "geometry", "lighting", "color", "pairs", "media", "template"}
-FOUNDATION |= {"compute", "cluster"}
+FOUNDATION |= {"compute", "cluster", "consent"}
 UNDER_STORE = FOUNDATION | {"stage"}
 STEPS = {"capture", "calib", "preprocess", "synth"}
 ALLOWED = {

@@ -31,6 +31,12 @@ class UsageError(LitdomeError, ValueError):
     code = "usage"
 
 
+class ConsentError(UsageError):
+    """A use that the subject did not agree to, no longer agrees to, or took back."""
+
+    code = "consent"
+
+
 class ConfigError(LitdomeError, ValueError):
     """A configuration key or value that cannot be."""
 

@@ -51,6 +51,7 @@ class Consent(_Table):
         strict=False, description="allowed uses"
     )
     expires: date | None = Field(None, description="last day of the consent")
+    withdrawn: date | None = Field(None, description="day on which the subject took it back")
 
 
 class Lights(_Table):
