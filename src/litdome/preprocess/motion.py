@@ -146,6 +146,31 @@ class Carry:
         return np.asarray(cv2.addWeighted(first, 1 - self.near_end, second, self.near_end, 0), np.uint8)
 
 
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """The motion around a relit frame, and that of the segments beside its own where it was measured.
+
+    Attributes:
+        segment: The pair's own.
+        before, after: Flows of the segments that end where it starts and start where it ends: forward and backward.
+    """
+
+    segment: Segment
+    before: Step | None = None
+    after: Step | None = None
+
+
+def read_motion(session: SessionLike, camera: str, pair: int) -> Motion | None:
+    """The motion around a pair's relit frame with its neighbours, at 640 px; None where nothing was measured."""
+    segment = read_segment(session, camera, pair)
+    if segment is None:
+        return None
+    before = segment_from_flat(session, camera, segment.start - 1)
+    after = segment_from_flat(session, camera, segment.end)
+    beside = (None if other is None else read_flows(session, camera, other) for other in (before, after))
+    return Motion(segment, *beside)
+
+
 def read_segment(session: SessionLike, camera: str, pair: int) -> Segment | None:
     """The motion around a pair's relit frame, at 640 px.
 
