@@ -30,7 +30,7 @@ def test_without_a_record_nothing_is_forbidden() -> None:
     ],
 )
 def test_a_use_beyond_it_is_refused_by_name(consent: dict, use: str, day: date, words: str) -> None:
-    with pytest.raises(ConsentError, match="take07.zarr") as caught:
+    with pytest.raises(ConsentError, match=r"take07\.zarr") as caught:
         require_use(consent, use, "take07.zarr", today=day)  # type: ignore[arg-type]
     assert words in str(caught.value)
     assert caught.value.exit_code == 2

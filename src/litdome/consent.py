@@ -11,13 +11,13 @@ from litdome.errors import ConsentError
 Use = Literal["research", "train", "publish", "likeness-synthesis"]
 
 
-def refusal(consent: Mapping[str, Any] | None, use: Use, today: date | None = None) -> str | None:
+def refusal(consent: Mapping[str, Any] | None, use: Use | None, today: date | None = None) -> str | None:
     """Why ``consent`` does not cover ``use`` today, in words; None where it does.
 
     Args:
         consent: The ``[consent]`` table of a recording as sessions and datasets carry it: ``version``, ``uses``,
             ``expires`` and ``withdrawn`` (last and first day, ISO 8601). None: nothing was recorded, nothing forbidden.
-        use: What is going to be done.
+        use: What is going to be done; None asks only whether the consent still stands.
         today: The day that counts; this one by default.
     """
     if consent is None:
@@ -28,12 +28,12 @@ def refusal(consent: Mapping[str, Any] | None, use: Use, today: date | None = No
         return f"the subject withdrew consent on {withdrawn}"
     if expires is not None and day > date.fromisoformat(str(expires)):
         return f"the consent ended on {expires}"
-    if uses is not None and use not in uses:
+    if use is not None and uses is not None and use not in uses:
         return f"the consent is for {', '.join(uses) or 'nothing'}, not for {use}"
     return None
 
 
-def require_use(consent: Mapping[str, Any] | None, use: Use, what: str, today: date | None = None) -> None:
+def require_use(consent: Mapping[str, Any] | None, use: Use | None, what: str, today: date | None = None) -> None:
     """Refuse a use that is forbidden, expired or withdrawn.
 
     Args:

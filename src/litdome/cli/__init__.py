@@ -27,6 +27,7 @@ from litdome.cli import (
     store,
     system,
     training,
+    withdraw,
 )
 from litdome.errors import LitdomeError
 
@@ -51,7 +52,7 @@ def cli(context: click.Context, verbose: bool, quiet: bool, log_file: Path | Non
 
 for _topic in (
     *(plan, capture, calibrate, rig, color, lights, session, review, store),
-    *(dataset, plugin, training, evaluate, system),
+    *(dataset, plugin, training, evaluate, withdraw, system),
 ):
     for _command in _topic.COMMANDS:
         cli.add_command(_command)

@@ -12,6 +12,7 @@ from litdome.cli.plugin import load_plugin
 from litdome.errors import InputError, PluginError, UsageError
 
 if TYPE_CHECKING:
+    from litdome.datasets.views import DatasetView
     from litdome.train_plugins.protocol import Trainer
     from litdome.train_plugins.relighting import Clip
 
@@ -40,10 +41,12 @@ def train(
     """
     from litdome.config import build_config, load_tables
     from litdome.datasets.views import open_dataset
+    from litdome.datasets.withdrawal import need_consent, subjects_of
     from litdome.train_plugins.run import RunFolder
 
     trainer = load_plugin(plugin_name)
     data = open_dataset(dataset_path)
+    need_consent(data.attrs["sessions"], "train", data.path)
     table = load_tables([config_file] if config_file else [], assignments)
     if resume is not None and (table or out):
         raise UsageError(
@@ -69,6 +72,7 @@ def train(
                 config=config,
                 dataset=str(dataset_path.resolve()),
                 dataset_fingerprint=data.fingerprint,
+                subjects=subjects_of(data.attrs["sessions"]),
                 device=best_device(device),
                 progress=progress,
             )
@@ -115,6 +119,8 @@ def relight(
 
     Example: litdome relight runs/take01 --hdri sunset.exr -o sunset.mp4
     """
+    from litdome.datasets.views import open_dataset
+    from litdome.datasets.withdrawal import need_consent, video_comment
     from litdome.media.encode import VideoWriter
     from litdome.media.hdr import read_hdr
     from litdome.train_plugins.relighting import relight_clip, side_by_side
@@ -126,21 +132,22 @@ def relight(
         raise InputError(f"{hdri_file}: no such HDRI", hint="check the path after --hdri")
     hdr = read_hdr(hdri_file)
     run = RunFolder.open(run_path)
-    found = _clip(Path(run.record.dataset), clip)
+    data = open_dataset(Path(run.record.dataset))
+    need_consent(data.attrs["sessions"], None, data.path)
+    found = _clip(data, clip)
     renderer = load_plugin(run.record.plugin).load(run, best_device(device))
     with progress_bars() as progress:
         relit = relight_clip(renderer, found, hdr, gain=gain, rotate_deg=rotate_deg, seed=seed, progress=progress)
-    with VideoWriter(output, fps=found.fps) as writer:
+    comment = video_comment(run_path, data.attrs["sessions"], hdri_file.name)
+    with VideoWriter(output, fps=found.fps, comment=comment) as writer:
         for frame in side_by_side([found.flat, relit] if beside else [relit]):
             writer.write(frame)
     click.echo(str(output))
 
 
-def _clip(dataset_path: Path, text: str | None) -> Clip:
-    from litdome.datasets.views import open_dataset
+def _clip(data: DatasetView, text: str | None) -> Clip:
     from litdome.train_plugins.relighting import dataset_clip
 
-    data = open_dataset(dataset_path)
     if text is None:
         return dataset_clip(data)
     camera, *rest = text.split(":")

@@ -17,6 +17,7 @@ from litdome.config import build_config
 from litdome.datasets.build import build_dataset
 from litdome.datasets.spec import DatasetSpec
 from litdome.datasets.views import DatasetView, open_dataset
+from litdome.datasets.withdrawal import subjects_of, video_comment
 from litdome.media.encode import VideoWriter
 from litdome.media.hdr import read_hdr
 from litdome.pipeline import ORDER, config_for, ingest_recording, processing_stages, run_stage
@@ -128,6 +129,7 @@ def _train(walk: Walk, steps: int, progress: Progress, should_stop: ShouldStop) 
             config=config,
             dataset=str(walk.dataset.resolve()),
             dataset_fingerprint=data.fingerprint,
+            subjects=subjects_of(data.attrs["sessions"]),
             progress=progress,
         )
     with run:
@@ -147,11 +149,13 @@ def _relight(walk: Walk, progress: Progress) -> None:
         return
     data = open_dataset(walk.dataset)
     renderer = load_plugin("relighter").load(RunFolder.open(walk.run), "cpu")
-    hdr = read_hdr(next((walk.recording / "hdris").glob(f"{_held_out_light(data)}.*")))
+    light = _held_out_light(data)
+    hdr = read_hdr(next((walk.recording / "hdris").glob(f"{light}.*")))
     clip = dataset_clip(data)
     for path, turn in ((walk.relit, 0.0), (walk.turning, 360.0)):
         relit = relight_clip(renderer, clip, hdr, rotate_deg=turn, progress=progress)
-        with VideoWriter(path, fps=clip.fps) as writer:
+        comment = video_comment(walk.run, data.attrs["sessions"], light)
+        with VideoWriter(path, fps=clip.fps, comment=comment) as writer:
             for frame in side_by_side([clip.flat, relit]):
                 writer.write(frame)
 

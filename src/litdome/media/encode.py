@@ -28,19 +28,28 @@ class VideoWriter:
         fps: Frames per second.
         crf: x264's constant rate factor, 0 (lossless) to 51.
         matrix, range: Of the YCbCr codes; written into the stream.
+        comment: Written into the file's header.
 
     Example:
         ``with VideoWriter(Path("out.mp4"), fps=25) as video: video.write(rgb)``
     """
 
     def __init__(
-        self, path: Path, *, fps: float, crf: int = 18, matrix: Matrix = "bt709", range: ColorRange = "limited"
+        self,
+        path: Path,
+        *,
+        fps: float,
+        crf: int = 18,
+        matrix: Matrix = "bt709",
+        range: ColorRange = "limited",
+        comment: str = "",
     ) -> None:
         self.path = path
         self.fps = Fraction(fps).limit_denominator(1001)
         self.crf = crf
         self.matrix: Matrix = matrix
         self.range: ColorRange = range
+        self.comment = comment
         self.count = 0
         self._partial = path.with_name(path.name + ".partial")
         self._container: Any = None
@@ -86,6 +95,8 @@ class VideoWriter:
             raise UsageError(f"{self.path}: {width}x{height} px; H.264 4:2:0 needs an even width and height")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._container = av.open(str(self._partial), "w", format="mp4")
+        if self.comment:
+            self._container.metadata["comment"] = self.comment
         self._stream = self._container.add_stream("libx264", rate=self.fps, options={"crf": str(self.crf)})
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         context = self._stream.codec_context

@@ -7,7 +7,7 @@ import platform
 import shutil
 import signal
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,6 +37,7 @@ class RunRecord:
         device: What it was started on.
         dataset: Path of the dataset as given, and its fingerprint.
         steps: Steps that the configuration asks for, 0 where it does not say.
+        subjects: Whom the dataset shows, pseudonyms; empty for runs of before this was recorded.
         started, host, software: Provenance.
     """
 
@@ -46,6 +47,7 @@ class RunRecord:
     dataset: str
     dataset_fingerprint: str
     steps: int
+    subjects: tuple[str, ...] = ()
     started: str = field(default_factory=lambda: _now())
     host: str = field(default_factory=platform.node)
     software: str = f"litdome {litdome.__version__}"
@@ -72,6 +74,7 @@ class RunFolder:
         config: BaseModel,
         dataset: str,
         dataset_fingerprint: str,
+        subjects: Sequence[str] = (),
         device: str = "cpu",
         progress: Progress = silent,
     ) -> RunFolder:
@@ -89,6 +92,7 @@ class RunFolder:
             dataset=dataset,
             dataset_fingerprint=dataset_fingerprint,
             steps=int(getattr(config, "steps", 0)),
+            subjects=tuple(subjects),
         )
         (path / "checkpoints").mkdir(parents=True)
         (path / "previews").mkdir()
