@@ -18,7 +18,7 @@ from litdome.cli import cli
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "litdome"
 FOUNDATION = {"errors", "config", "progress", "geometry", "lighting", "color", "pairs", "media", "template"}
-FOUNDATION |= {"compute", "cluster", "consent"}
+FOUNDATION |= {"compute", "cluster", "consent", "camera_formats"}
 UNDER_STORE = FOUNDATION | {"stage"}
 STEPS = {"capture", "calib", "preprocess", "synth"}
 ALLOWED = {

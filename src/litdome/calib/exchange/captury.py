@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from litdome.calib.exchange.found import (
-    CORNER,
     FloatArray,
     FoundCamera,
     coefficients,
@@ -25,11 +24,10 @@ from litdome.calib.exchange.found import (
     read_text,
     told,
 )
-from litdome.geometry import Camera, LensModel, Rig
+from litdome.camera_formats import CAPTURY_HEADER as HEADER
+from litdome.camera_formats import MM, captury_lines
+from litdome.geometry import LensModel, Rig
 
-HEADER = "tc camera calibration v0.3"
-MM = 1000.0
-SENSOR_MM = 10.0  # the sensor's true width is not known; only ratios to it count
 BLOCKS = {"extrinsic": "extrinsic", "extrinsics": "extrinsic", "intrinsic": "intrinsic", "intrinsics": "intrinsic"}
 Fields = Mapping[str, list[str]]
 Blocks = Mapping[str, list[str]]
@@ -117,40 +115,5 @@ def write(rig: Rig) -> dict[str, bytes]:
         CalibrationError: Fisheye lenses.
     """
     need_models(rig, "cameras.calib", "pinhole5", "pinhole8")
-    lines = [HEADER]
-    for number, camera in enumerate(rig.cameras):
-        lines += [f"camera\t{number}\t{camera.id}", *_lines(camera)]
+    lines = [HEADER, *(line for n, camera in enumerate(rig.cameras) for line in captury_lines(n, camera))]
     return {"": "".join(f"{line}\n" for line in lines).encode()}
-
-
-def _lines(camera: Camera) -> list[str]:
-    unit = SENSOR_MM / camera.width
-    k, pose = camera.intrinsics, camera.world_from_camera
-    from_middle = k[:2, 2] + CORNER - np.array([camera.width, camera.height]) / 2
-    bent = camera.distortion[: 8 if camera.model == "pinhole8" else 5]
-    relative = k.copy()
-    relative[:2, 2] += CORNER
-    relative[:2] /= camera.width
-    matrix = np.column_stack([pose[:3, :3], pose[:3, 3] * MM])
-    return [
-        "\tframe\t0",
-        f"\t\t# size\t{camera.width}\t{camera.height}",
-        _line("sensorSize", np.array([SENSOR_MM, unit * camera.height])),
-        _line("focalLength", k[:1, 0] * unit),
-        _line("pixelAspect", k[1:2, 1] / k[0, 0]),
-        _line("centerOffset", from_middle * unit),
-        "\t\tdistortionModel\tOpenCV",
-        _line("distortion", bent),
-        _line("origin", pose[:3, 3] * MM),
-        _line("up", -pose[:3, 1]),
-        _line("right", pose[:3, 0]),
-        "#\textrinsic",
-        *(_line("#", row) for row in matrix),
-        "#\tintrinsic",
-        *(_line("#", row) for row in relative),
-    ]
-
-
-def _line(key: str, values: FloatArray) -> str:
-    indent = "" if key == "#" else "\t\t"
-    return indent + "\t".join([key, *(repr(float(value)) for value in values)])

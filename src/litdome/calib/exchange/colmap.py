@@ -15,6 +15,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from litdome.calib.exchange.found import CORNER, FoundCamera, coefficients, id_of_file, lens, pose_of, told
+from litdome.camera_formats import colmap_pose
 from litdome.errors import CalibrationError
 from litdome.geometry import Camera, LensModel, Rig, invert_rigid
 
@@ -228,7 +229,6 @@ def _of_camera(number: int, camera: Camera) -> tuple[Lens, Image]:
     values = {"fx": k[0, 0], "fy": k[1, 1], "cx": k[0, 2] + CORNER, "cy": k[1, 2] + CORNER}
     values |= dict(zip(order, bent, strict=False))
     parameters = tuple(float(values[name]) for name in MODELS[model][1])
-    pose = camera.camera_from_world
-    quaternion = Rotation.from_matrix(pose[:3, :3]).as_quat(canonical=True, scalar_first=True)
-    image = Image(tuple(map(float, quaternion)), tuple(map(float, pose[:3, 3])), number, f"{camera.id}.png")
+    pose = colmap_pose(camera)
+    image = Image(pose[:4], pose[4:], number, f"{camera.id}.png")
     return Lens(model, (camera.width, camera.height), parameters), image

@@ -12,12 +12,12 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
+from litdome.camera_formats import CORNER as CORNER
 from litdome.errors import CalibrationError
 from litdome.geometry import Camera, LensModel, Rig, scaled_intrinsics
 
 FloatArray = npt.NDArray[np.float64]
 Sizes = Mapping[str, tuple[int, int]]
-CORNER = 0.5  # where the first pixel's centre lies for programs that count from the picture's corner
 POSE_TOLERANCE = 1e-4  # of a rotation's entries: files with four decimals still pass
 MAX_SKEW_PX = 0.01  # what a skew may move a pixel at the picture's border: our lenses have none
 MAX_SIDE_PX = 2**17

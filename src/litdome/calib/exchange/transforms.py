@@ -20,6 +20,7 @@ from litdome.calib.exchange.found import (
     read_text,
     told,
 )
+from litdome.camera_formats import nerfstudio_pose
 from litdome.errors import CalibrationError
 from litdome.geometry import OPENCV_FROM_OPENGL, WORLD_FROM_Z_UP, Camera, Rig
 
@@ -82,7 +83,6 @@ def write(rig: Rig) -> dict[str, bytes]:
 
 
 def _frame(camera: Camera, fisheye: bool) -> dict[str, object]:
-    placed = WORLD_FROM_Z_UP.T @ camera.world_from_camera[:3]
     keys = FISHEYE_KEYS if fisheye else PINHOLE_KEYS
     return {
         "file_path": f"images/{camera.id}.png",
@@ -93,5 +93,5 @@ def _frame(camera: Camera, fisheye: bool) -> dict[str, object]:
         "cx": float(camera.intrinsics[0, 2]) + CORNER,
         "cy": float(camera.intrinsics[1, 2]) + CORNER,
         **{key: float(value) for key, value in zip(keys, camera.distortion, strict=False)},
-        "transform_matrix": pose_of(placed[:, :3] @ OPENCV_FROM_OPENGL, placed[:, 3]).tolist(),
+        "transform_matrix": nerfstudio_pose(camera).tolist(),
     }
