@@ -15,6 +15,8 @@ import numpy.typing as npt
 from litdome.errors import StoreError
 from litdome.store.files import FileSystem, open_files, refusals, staged_file, write_all
 
+IntArray = npt.NDArray[np.int32]
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -115,17 +117,63 @@ def _read_decision(files: FileSystem, path: str) -> Decision:
 
 def _decision(plain: dict[str, Any]) -> Decision:
     cameras = None if plain["cameras"] is None else tuple(plain["cameras"])
-    pairs = tuple((int(a), int(b)) for a, b in plain["pairs"])
-    return Decision(plain["action"], cameras, pairs, plain["reason"], plain["author"], plain["time"])
+    pairs = tuple((int(start), int(stop)) for start, stop in plain["pairs"])
+    action, reason, author, time = (plain[name] for name in ("action", "reason", "author", "time"))
+    if action not in ("keep", "drop"):
+        raise ValueError(f"action {action!r}, not keep or drop")
+    if isinstance(plain["cameras"], str) or not all(isinstance(text, str) for text in (*(cameras or ()), time)):
+        raise ValueError("cameras are null or a list of ids, time is a text")
+    if not all(0 <= start < stop for start, stop in pairs):
+        raise ValueError("pairs are half-open ranges [start, stop] of numbers from 0")
+    return Decision(action, cameras, pairs, str(reason), str(author), time)
+
+
+def last_decision(shape: tuple[int, int], cameras: Sequence[str], decisions: Sequence[Decision]) -> IntArray:
+    """Index of the decision that holds for each (camera, pair), -1 where there is none; later ones win.
+
+    Args:
+        shape: (cameras, pairs).
+        cameras: Camera ids, the rows.
+        decisions: In the order of time; cameras and pairs that are not there are passed over.
+    """
+    found = np.full(shape, -1, np.int32)
+    rows = {camera: row for row, camera in enumerate(cameras)}
+    for index, decision in enumerate(decisions):
+        ranges = decision.pairs or ((0, shape[1]),)
+        if decision.cameras is None:
+            for start, stop in ranges:
+                found[:, start:stop] = index
+            continue
+        for row in (rows[camera] for camera in decision.cameras if camera in rows):
+            for start, stop in ranges:
+                found[row, start:stop] = index
+    return found
 
 
 def effective_keep(
     keep: npt.NDArray[np.bool_], cameras: Sequence[str], decisions: Sequence[Decision]
 ) -> npt.NDArray[np.bool_]:
     """Automatic ``keep``, shape (camera, pair), overruled by decisions in the order of time; same shape."""
-    result = keep.copy()
+    last = last_decision((keep.shape[0], keep.shape[1]), cameras, decisions)
+    kept = np.array([*(decision.action == "keep" for decision in decisions), False])  # the last one: index -1
+    return np.where(last < 0, keep, kept[last])
+
+
+def strays(decisions: Sequence[Decision], cameras: Sequence[str], pairs: int) -> list[str]:
+    """Decisions about cameras or pairs that a session does not have, each in words; they change nothing there."""
+    found = []
     for decision in decisions:
-        rows = [i for i, camera in enumerate(cameras) if decision.cameras is None or camera in decision.cameras]
-        for start, stop in decision.pairs or ((0, keep.shape[1]),):
-            result[rows, start:stop] = decision.action == "keep"
-    return result
+        unknown = [camera for camera in decision.cameras or () if camera not in cameras]
+        beyond = [f"{start}:{stop}" for start, stop in decision.pairs if stop > pairs]
+        if unknown or beyond:
+            who = f"{decision.action} by {decision.author} of {decision.time}"
+            what = [f"camera {camera}, which is not there" for camera in unknown]
+            what += [f"pairs {text} of 0:{pairs}" for text in beyond]
+            found.append(f"a decision ({who}, {decision.reason}) is about {', '.join(what)}")
+    return found
+
+
+def ranges_of(chosen: npt.NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
+    """Half-open ranges of what is chosen, shape (pair,)."""
+    edges = np.flatnonzero(np.diff(np.r_[False, chosen, False])).tolist()
+    return tuple(zip(edges[::2], edges[1::2], strict=True))
