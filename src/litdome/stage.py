@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from litdome.geometry import Rig
 from litdome.lighting import HdriConvention, LightingSchedule
@@ -20,6 +21,14 @@ UInt8Array = npt.NDArray[np.uint8]
 Kind = Literal["flat", "relit", "dark"]
 PairKind = Literal["flat", "relit", "next_flat"]
 Summary = dict[str, Any]
+
+
+def _absolute(name: str) -> str:
+    """The same file or folder, whatever directory the command is typed in; what is not there stays (a hub id, say)."""
+    return str(Path(name).absolute()) if name and Path(name).exists() else name
+
+
+PathName = Annotated[str, AfterValidator(_absolute)]
 
 
 class StageConfig(BaseModel):

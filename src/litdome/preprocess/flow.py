@@ -3,14 +3,20 @@ can be measured. Kept at a coarse grid of full-picture pixels, forward and backw
 
 from __future__ import annotations
 
-from typing import ClassVar
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from litdome.stage import SessionLike, StageConfig, Summary, UInt8Array, Unit
+from litdome.errors import MissingPackageError, MissingWeightsError
+from litdome.stage import PathName, SessionLike, StageConfig, Summary, UInt8Array, Unit
+
+if TYPE_CHECKING:
+    from litdome.preprocess.raft.weights import RaftFlow
 
 Float32Array = npt.NDArray[np.float32]
 SMOOTHNESS = 60.0  # three times the preset: plain cloth under noise moves 1.2 instead of 1.4 times its way (simulated)
@@ -108,6 +114,14 @@ class FlowConfig(StageConfig):
 
     long_side_px: int = Field(640, ge=64, description="Long side of the picture at which flow is computed.")
     stride_px: int = Field(8, ge=1, le=64, description="Step of the stored grid, px of the full picture.")
+    method: Literal["dis", "raft"] = Field("dis", description="What finds the motion: dis, or raft with its weights.")
+    weights: PathName = Field("", description="Of raft: the .pth file of torchvision or of its authors.")
+    device: str = Field("auto", description="Where raft runs: cpu, cuda, cuda:1; auto is the GPU if there is one.")
+
+    def recorded(self) -> dict[str, Any]:
+        """As records hold it: what only raft reads is left out for dis, the device for both: it changes no motion."""
+        others = {"device"} if self.method == "raft" else {"device", "method", "weights"}
+        return self.model_dump(mode="json", exclude=others)
 
 
 class Flow:
@@ -119,8 +133,23 @@ class Flow:
     needs: ClassVar[tuple[str, ...]] = ("ingest",)
     Config: ClassVar[type[StageConfig]] = FlowConfig
 
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._loaded: RaftFlow | None = None
+
+    def __reduce__(self) -> tuple[type[Flow], tuple[()]]:
+        """Travels to other processes without what it has loaded."""
+        return Flow, ()
+
+    def input_files(self, session: SessionLike, config: FlowConfig) -> list[Path]:
+        """The weights."""
+        return [Path(config.weights)] if config.method == "raft" else []
+
     def prepare(self, session: SessionLike, config: FlowConfig) -> list[Unit]:
-        """One unit per camera and shard of pairs."""
+        """One unit per camera and shard of pairs; raft's weights are loaded first."""
+        self._loaded = None
+        if config.method == "raft":
+            self._network(config)
         pairs = len(session.pairs)
         for camera in session.cameras:
             width, height = session.size(camera)
@@ -148,7 +177,7 @@ class Flow:
             if i and flats == (session.pairs.flat[pair - 1], session.pairs.next_flat[pair - 1]):
                 found[:, i] = found[:, i - 1]
             elif flats[1] >= 0 and all(session.is_present(camera, "flat", int(n)) for n in flats):
-                found[:, i] = _pair_flow(session, config, camera, int(flats[0]), int(flats[1]))
+                found[:, i] = self._between(session, config, camera, int(flats[0]), int(flats[1]))
         session.write(f"motion/{camera}", unit.start, found[0])
         session.write(f"motion_backward/{camera}", unit.start, found[1])
 
@@ -160,9 +189,32 @@ class Flow:
             measured += int(np.isfinite(np.asarray(first, np.float32)).sum())
         return {"measured": measured, "pairs": len(session.pairs) * len(session.cameras)}
 
+    def _between(
+        self, session: SessionLike, config: FlowConfig, camera: str, flat: int, next_flat: int
+    ) -> Float32Array:
+        """Both flows between two flat pictures on the stored grid, shape (2, 2, y / stride, x / stride)."""
+        width, height = session.size(camera)
+        if config.method == "raft":
+            size = working_size(width, height, config.long_side_px)
+            first, second = (shrink(session.read_frame(camera, "flat", n), size) for n in (flat, next_flat))
+            flows = self._network(config)(first, second)
+        else:
+            lumas = (session.read_luma(camera, "flat", n) for n in (flat, next_flat))
+            flows = estimate_flow(*lumas, long_side_px=config.long_side_px)
+        return np.stack([coarse_flow(flow, config.stride_px, height, width) for flow in flows])
 
-def _pair_flow(session: SessionLike, config: FlowConfig, camera: str, flat: int, next_flat: int) -> Float32Array:
-    width, height = session.size(camera)
-    pictures = (session.read_luma(camera, "flat", n) for n in (flat, next_flat))
-    flows = estimate_flow(*pictures, long_side_px=config.long_side_px)
-    return np.stack([coarse_flow(flow, config.stride_px, height, width) for flow in flows])
+    def _network(self, config: FlowConfig) -> RaftFlow:
+        with self._guard:
+            if self._loaded is None:
+                self._loaded = _load_network(config)
+            return self._loaded
+
+
+def _load_network(config: FlowConfig) -> RaftFlow:
+    try:
+        from litdome.preprocess.raft.weights import HINT, load_raft
+    except ImportError as error:
+        raise MissingPackageError(f"raft needs torch: {error}", hint="pip install 'litdome[segment]'") from error
+    if not config.weights:
+        raise MissingWeightsError("flow.method = raft: no weights are named", hint=HINT)
+    return load_raft(Path(config.weights), device=config.device)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from litdome.preprocess.segmenters.sapiens import Dtype
 from litdome.preprocess.silhouettes import THRESHOLD
-from litdome.stage import StageConfig
+from litdome.stage import PathName, StageConfig
 
 Source = Literal["plate", "sapiens", "mediapipe", "import"]
 READS: dict[str, set[str]] = {  # settings that shape a source's masks; device and batch change how long they take
@@ -18,14 +17,6 @@ READS: dict[str, set[str]] = {  # settings that shape a source's masks; device a
     "mediapipe": {"weights"},
     "import": {"masks", "masks_scale"},
 }
-
-
-def _absolute(name: str) -> str:
-    """The same file or folder, whatever directory the command is typed in; what is not there stays (a hub id, say)."""
-    return str(Path(name).absolute()) if name and Path(name).exists() else name
-
-
-PathName = Annotated[str, AfterValidator(_absolute)]
 
 
 class SegmentConfig(StageConfig):
