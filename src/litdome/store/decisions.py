@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -137,17 +137,20 @@ def last_decision(shape: tuple[int, int], cameras: Sequence[str], decisions: Seq
         decisions: In the order of time; cameras and pairs that are not there are passed over.
     """
     found = np.full(shape, -1, np.int32)
-    rows = {camera: row for row, camera in enumerate(cameras)}
     for index, decision in enumerate(decisions):
-        ranges = decision.pairs or ((0, shape[1]),)
-        if decision.cameras is None:
-            for start, stop in ranges:
-                found[:, start:stop] = index
-            continue
-        for row in (rows[camera] for camera in decision.cameras if camera in rows):
-            for start, stop in ranges:
-                found[row, start:stop] = index
+        for place in places(decision, cameras):
+            found[place] = index
     return found
+
+
+def places(decision: Decision, cameras: Sequence[str]) -> Iterator[tuple[int | slice, slice]]:
+    """What a decision is about in an array of shape (camera, pair), as indices; cameras that are not there left out."""
+    rows = (
+        [slice(None)] if decision.cameras is None else [cameras.index(id) for id in decision.cameras if id in cameras]
+    )
+    for row in rows:
+        for bounds in decision.pairs or ((None, None),):
+            yield row, slice(*bounds)
 
 
 def effective_keep(

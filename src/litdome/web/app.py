@@ -100,6 +100,7 @@ def _about(review: Review, thumbnails: Thumbnails) -> dict[str, Any]:
         "cameras": sorted(cameras, key=lambda camera: review.cameras.index(str(camera["id"]))),
         "pairs": table.pairs,
         "scores": [asdict(score) for score in table.scores],
+        "regions": table.regions,
         "reasons": table.reasons,
         "hdris": session.hdri_names,
         "views": views_of(session),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from litdome.errors import UsageError
 from litdome.stage import UInt8Array
-from litdome.store.decisions import Decision, DecisionLog, effective_keep
+from litdome.store.decisions import Decision, DecisionLog, places
 from litdome.store.session import Session
 from litdome.web.table import PairTable, read_table
 
@@ -60,9 +59,8 @@ class Review:
             session.size(camera)
         self._log = DecisionLog(session.url)
         self._lock = threading.Lock()
-        self._decisions: tuple[Decision, ...] = ()
-        self._keep = self.table.automatic
-        self._decided = np.zeros_like(self._keep)
+        self._decisions: list[Decision] = []
+        self._state = self._automatic()
         self.state()
 
     @cached_property
@@ -78,11 +76,10 @@ class Review:
         """
         with self._lock:
             found = self._log.read()
-            if found != self._decisions:
-                self._keep, self._decided = self.table.automatic, np.zeros_like(self._keep)
+            if found != tuple(self._decisions):
+                self._state, self._decisions = self._automatic(), list(found)
                 self._lay_over(found)
-                self._decisions = found
-            return np.asarray(KEPT * self._keep + DECIDED * self._decided, np.uint8)
+            return self._state.copy()
 
     def decide(self, changes: Changes) -> int:
         """Record changes, each as one decision; gives how many.
@@ -94,9 +91,9 @@ class Review:
         asked = [self._decision(change, changes.reason) for change in changes.changes]
         with self._lock:
             for decision in asked:
-                made = (self._log.add(decision),)
-                self._lay_over(made)
-                self._decisions += made
+                made = self._log.add(decision)
+                self._lay_over([made])
+                self._decisions.append(made)
         return len(asked)
 
     def history(self, camera: str, pair: int) -> tuple[Decision, ...]:
@@ -124,7 +121,10 @@ class Review:
         if not 0 <= start < stop <= self.table.pairs:
             raise UsageError(f"pairs {start}:{stop} of {camera}: expected within 0:{self.table.pairs}")
 
+    def _automatic(self) -> UInt8Array:
+        return np.where(self.table.automatic, KEPT, 0).astype(np.uint8)
+
     def _lay_over(self, decisions: Sequence[Decision]) -> None:
-        self._keep = effective_keep(self._keep, self.cameras, decisions)
-        marks = [replace(decision, action="keep") for decision in decisions]
-        self._decided = effective_keep(self._decided, self.cameras, marks)
+        for decision in decisions:
+            for place in places(decision, self.cameras):
+                self._state[place] = DECIDED | (KEPT if decision.action == "keep" else 0)

@@ -1,54 +1,74 @@
-// A filter in words: `shift_px > 6 and not decided` becomes a test of an item.
+// A filter in words: `shift_px > 6 and region == "hands"` becomes a test of an item. The same grammar as
+// store/pair_filter.py; tests/filter_cases.json holds both to it.
 import { DECIDED, KEPT, pairOf } from "./table.js";
 
 const WORD = /\s*(>=|<=|==|!=|=|>|<|\(|\)|"[^"]*"|'[^']*'|[^\s()<>=!"']+)/y;
+const NUMBER = /^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$/;
 const COMPARE = {
   ">": (a, b) => a > b, ">=": (a, b) => a >= b, "<": (a, b) => a < b, "<=": (a, b) => a <= b,
   "==": (a, b) => a === b, "=": (a, b) => a === b, "!=": (a, b) => a !== b,
 };
+const PLACES = ["camera", "hdri", "pair", "region"], DEEPEST = 50;
+const has = (object, name) => Object.hasOwn(object, name);
+const compares = word => has(COMPARE, word ?? "");
+const quoted = word => word[0] === '"' || word[0] === "'";
 
 export function parseFilter(text, table) {
   const words = split(text);
   if (!words.length) return () => true;
-  let at = 0;
-  const either = () => {
-    let left = both();
-    while (words[at] === "or") {
+  const { regions } = table.about;
+  let at = 0, depth = 0;
+  // a part: `test(item, region)`, and the names that it compares
+  const group = joint => {
+    const inner = joint === "and" ? one : () => group("and");
+    const parts = [inner()];
+    while (words[at] === joint) {
       at++;
-      const [a, b] = [left, both()];
-      left = item => a(item) || b(item);
+      parts.push(inner());
     }
-    return left;
-  };
-  const both = () => {
-    let left = one();
-    while (words[at] === "and") {
-      at++;
-      const [a, b] = [left, one()];
-      left = item => a(item) && b(item);
-    }
-    return left;
+    if (parts.length === 1) return parts[0];
+    const test = joint === "and"
+      ? (item, region) => parts.every(part => part.test(item, region))
+      : (item, region) => parts.some(part => part.test(item, region));
+    return { test, names: parts.flatMap(part => part.names) };
   };
   const one = () => {
     const word = words[at++];
-    if (word === undefined) throw new Error("the filter ends too early");
-    if (word === "not") {
-      const inner = one();
-      return item => !inner(item);
+    if (word === undefined) throw new Error("it ends too early");
+    if (word === "not" || word === "(") {
+      if (++depth > DEEPEST) throw new Error(`brackets and not are ${depth} deep, ${DEEPEST} at most`);
+      const found = word === "not" ? not(one(), table) : group("or");
+      if (word === "(" && words[at++] !== ")") throw new Error("a ) is missing");
+      depth--;
+      return found;
     }
-    if (word === "(") {
-      const inner = either();
-      if (words[at++] !== ")") throw new Error("a ) is missing");
-      return inner;
+    if (compares(word) || [")", "and", "or"].includes(word) || quoted(word)) {
+      throw new Error(`${word} is not expected here; a score, a word or a bracket is`);
     }
-    if (!(words[at] in COMPARE)) return flag(word, table);
-    const compare = COMPARE[words[at++]];
-    if (words[at] === undefined) throw new Error(`${word} is compared with nothing`);
-    return comparison(word, compare, words[at++].replace(/^(["'])(.*)\1$/, "$2"), table);
+    if (!compares(words[at])) return { test: flag(word, table), names: [] };
+    const compare = COMPARE[words[at++]], value = words[at++];
+    if (value === undefined || compares(value) || value === "(" || value === ")") {
+      throw new Error(`${word} is compared with nothing`);
+    }
+    return { test: comparison(word, compare, quoted(value) ? value.slice(1, -1) : value, table), names: [word] };
   };
-  const found = either();
+  const found = group("or");
   if (at < words.length) throw new Error(`${words[at]} is not expected here; and, or?`);
-  return found;
+  if (!found.names.includes("region")) return item => found.test(item, null);
+  if (!regions.length) throw new Error("no region was measured here");
+  return item => regions.some(region => found.test(item, region));
+}
+
+// Over a region and its score it asks whether no region fits.
+function not(part, { about, values }) {
+  const regional = name => about.regions.some(region => has(values, `${region}_${name}`));
+  if (!part.names.includes("region") || !part.names.some(regional)) {
+    return { test: (item, region) => !part.test(item, region), names: part.names };
+  }
+  return {
+    test: item => !about.regions.some(region => part.test(item, region)),
+    names: part.names.filter(name => name !== "region"),
+  };
 }
 
 function split(text) {
@@ -64,14 +84,14 @@ function split(text) {
   return words;
 }
 
-function flag(word, table) {
-  const { state, reason, about } = table;
+function flag(word, { state, reason, about, values }) {
   const bit = about.reasons.indexOf(word);
   if (word === "kept") return item => (state[item] & KEPT) !== 0;
   if (word === "dropped") return item => (state[item] & KEPT) === 0;
   if (word === "decided") return item => (state[item] & DECIDED) !== 0;
   if (bit >= 0) return item => (reason[item] >> bit & 1) === 1;
-  throw new Error(`no ${word}; words: kept, dropped, decided, ${about.reasons.join(", ")}`);
+  if (has(values, word) || PLACES.includes(word)) throw new Error(`${word} stands alone; compare it`);
+  throw new Error(`no ${word} here; words: kept, dropped, decided, ${about.reasons.join(", ")}`);
 }
 
 function comparison(name, compare, value, table) {
@@ -84,10 +104,18 @@ function comparison(name, compare, value, table) {
     const entries = about.hdris.map(entry => compare(entry, value));
     return item => entries[hdri[pairOf(table, item)]] ?? false;
   }
-  const number = Number(value);
-  if (value === "" || Number.isNaN(number)) throw new Error(`${name} is compared with ${value}, not with a number`);
-  if (name === "pair") return item => compare(pairOf(table, item), number);
-  if (!(name in values)) throw new Error(`no score ${name}; scores: ${Object.keys(values).join(", ")}`);
-  const column = values[name];
-  return item => compare(column[item], number) && !Number.isNaN(column[item]);
+  if (name === "region") {
+    if (!about.regions.includes(value)) throw new Error(`no region ${value} here; regions: ${about.regions.join(", ")}`);
+    return (item, region) => compare(region, value);
+  }
+  if (name !== "pair" && !has(values, name)) {
+    throw new Error(`no score ${name} here; scores: ${[...Object.keys(values), ...PLACES].join(", ")}`);
+  }
+  if (!NUMBER.test(value)) throw new Error(`${name} is compared with ${value}, not with a number`);
+  if (name === "pair") return item => compare(pairOf(table, item), Number(value));
+  const number = Math.fround(value); // scores are single precision
+  return (item, region) => {
+    const found = (values[`${region}_${name}`] ?? values[name])[item];
+    return compare(found, number) && !Number.isNaN(found);
+  };
 }
