@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -121,18 +122,42 @@ def _number(where: str, name: str, text: str) -> float:
     return value
 
 
-def _json_rows(file: Path) -> Iterable[_Row]:
-    need_size(file, LARGEST_JSON_BYTES)
-    try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not JSON ({shown(str(error))})") from error
+def read_patterns(file: Path, described: Path | None = None) -> tuple[dict[int, int], frozenset[int]]:
+    """Pattern of each frame that a Goliath-style lights json lists, and which patterns light every light alike.
+
+    Args:
+        file: ``light_pattern_per_frame``, alone or with ``light_patterns`` beside it.
+        described: Another file that holds ``light_patterns``.
+
+    Raises:
+        InputError: Not JSON, too large, not a list of [frame, pattern].
+    """
+    content = _json(file)
     listed = content.get("light_pattern_per_frame") if isinstance(content, dict) else content
     if not isinstance(listed, list):
         raise InputError(
             f"{file}: no list of [frame, pattern]", hint="light_pattern_per_frame: [[0, 0], [1, 137], ...]"
         )
-    names = _flat_patterns(content.get("light_patterns")) if isinstance(content, dict) else set()
+    about = content if described is None else _json(described)
+    flat = _flat_patterns(about.get("light_patterns")) if isinstance(about, dict) else set()
+    return dict(_frame_patterns(file, listed)), frozenset(flat or {FLAT_PATTERN})
+
+
+def _json_rows(file: Path) -> Iterable[_Row]:
+    patterns, flat = read_patterns(file)
+    return [_Row(frame, "flat" if p in flat else "pattern", None, p) for frame, p in patterns.items()]
+
+
+def _json(file: Path) -> object:
+    need_size(file, LARGEST_JSON_BYTES)
+    try:
+        return cast(object, json.loads(file.read_text(encoding="utf-8-sig")))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: not JSON ({shown(str(error))})") from error
+
+
+def _frame_patterns(file: Path, listed: list[object]) -> Iterable[tuple[int, int]]:
+    seen: set[int] = set()
     for n, pair in enumerate(listed):
         where = f"{file} entry {n} of light_pattern_per_frame"
         if not isinstance(pair, list) or len(pair) != 2:
@@ -141,8 +166,10 @@ def _json_rows(file: Path) -> Iterable[_Row]:
             _json_number(where, name, value, most)
             for name, value, most in zip(("frame", "pattern"), pair, (LAST_FRAME, LAST_PATTERN), strict=True)
         )
-        is_flat = pattern in names if names else pattern == FLAT_PATTERN
-        yield _Row(frame, "flat" if is_flat else "pattern", None, pattern)
+        if frame in seen:
+            raise InputError(f"{where}: frame {frame} is there twice", hint="once each")
+        seen.add(frame)
+        yield frame, pattern
 
 
 def _json_number(where: str, name: str, value: object, most: int) -> int:

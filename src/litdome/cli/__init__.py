@@ -18,7 +18,9 @@ from litdome.cli import (
     color,
     dataset,
     evaluate,
+    import_capture,
     lights,
+    pairs,
     plan,
     plugin,
     review,
@@ -51,7 +53,7 @@ def cli(context: click.Context, verbose: bool, quiet: bool, log_file: Path | Non
 
 
 for _topic in (
-    *(plan, capture, calibrate, rig, color, lights, session, review, store),
+    *(plan, import_capture, capture, calibrate, rig, color, lights, session, pairs, review, store),
     *(dataset, plugin, training, evaluate, withdraw, system),
 ):
     for _command in _topic.COMMANDS:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
@@ -14,7 +15,7 @@ from litdome.media.hdr import read_exr_tags, read_hdr
 from litdome.media.planes import Codes, PictureCodes
 from litdome.media.video import iter_planes, probe_video
 
-IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".exr", ".dpx")
+IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".exr", ".dpx", ".avif")
 NUMBERED = re.compile(r"(.*?)(\d+)", re.ASCII)
 HIGHEST_NUMBER = 10_000_000  # 46 hours at 60 pictures per second; beyond it the names hold dates or clocks
 
@@ -39,7 +40,20 @@ def read_picture(path: Path) -> Codes:
     picture = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR) if path.is_file() else None
     if picture is None:
         raise InputError(f"{path}: not a readable picture", hint="copy the file again")
+    if suffix == ".avif" and picture.dtype == np.uint16:
+        picture = _full_scale(picture, _bits_of(path))
     return np.ascontiguousarray(picture[..., ::-1])
+
+
+def _bits_of(path: Path) -> int:
+    """Bits of a channel of an .avif file."""
+    with av.open(str(path)) as container:
+        return int(container.streams.video[0].format.components[0].bits)
+
+
+def _full_scale(codes: Codes, bits: int) -> Codes:
+    """Codes of ``bits`` bits as uint16 of full scale."""
+    return np.asarray(np.rint(codes * (65535 / (2**bits - 1))), np.uint16)
 
 
 def picture_codes(path: Path) -> PictureCodes:

@@ -1,0 +1,1 @@
+"""Captures of public light stages as recording folders: HumanOLAT, Goliath."""
