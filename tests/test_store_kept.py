@@ -19,7 +19,8 @@ from litdome import open_session
 from litdome.datasets.build import build_dataset
 from litdome.datasets.spec import DatasetSpec
 from litdome.datasets.views import open_dataset
-from litdome.report.status import pair_rows, session_status
+from litdome.report.status import session_status
+from litdome.store.pair_columns import pair_columns
 from litdome.store.session import Session
 from litdome.store.verify import verify_session
 
@@ -77,7 +78,8 @@ def test_a_kept_take_is_still_whole(tmp_path: Path) -> None:
     assert {line.name for line in status.stages if line.state == "stale"} == stale
     assert {line.state for line in status.stages if line.name not in stale} == {"done"}
     assert status.absent == {"c00": (), "c01": (3,)}
-    assert [row["cameras"]["c01"]["reason"] for row in pair_rows(session)][1] == ["absent"]
+    columns = pair_columns(session)
+    assert columns.reasons[int(columns.reason[1, 1]).bit_length() - 1] == "absent"
     assert session.read_rgb("c00", "relit", 2, undistort=True).shape == (112, 64, 3)
     assert session.read_mask("c00", "relit", 2).max() == 255 and session.rig["c01"].width == 64
     dataset = tmp_path / "data"

@@ -1,15 +1,13 @@
-"""Commands about a session: status, pairs, decide, report."""
+"""Commands about a session: status, report."""
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from litdome.cli.console import json_option, print_json, print_table
-from litdome.errors import UsageError
 
 if TYPE_CHECKING:
     from litdome.report.status import CameraLine, SessionStatus
@@ -62,6 +60,8 @@ def _print_status(found: SessionStatus) -> None:
         click.echo("\n".join(losses[:SHOWN_LOSSES]))
     if len(losses) > SHOWN_LOSSES:
         click.echo(f"and {len(losses) - SHOWN_LOSSES:,} gaps more; --json lists all")
+    for text in found.strays:
+        click.echo(text)
 
 
 def _camera_cells(camera: CameraLine) -> list[object]:
@@ -73,63 +73,6 @@ def _camera_cells(camera: CameraLine) -> list[object]:
         "-" if camera.noise is None else f"{camera.noise:.1f}",
     )
     return [camera.id, camera.frames, len(camera.absent), *numbers, camera.light]
-
-
-@click.command()
-@click.argument("session", type=str)
-@json_option
-def pairs(session: str, as_json: bool) -> None:
-    """Every flat/relit pair with its scores per camera.
-
-    Example: litdome pairs take01.zarr
-    """
-    from litdome import open_session
-    from litdome.report.status import pair_rows
-
-    rows = pair_rows(open_session(session))
-    if as_json:
-        print_json({"pairs": rows})
-        return
-    table = []
-    for row in rows:
-        kept = [id for id, scores in row["cameras"].items() if scores["keep"]]
-        shifts = [s["shift_px"] for s in row["cameras"].values() if s.get("shift_px") is not None]
-        worst = f"{max(shifts):.2f}" if shifts else "-"
-        kept_text = f"{len(kept)}/{len(row['cameras'])}"
-        table.append([row["pair"], row["flat_frame"], row["relit_frame"], row["hdri"], worst, kept_text])
-    print_table(["pair", "flat", "relit", "hdri", "worst shift px", "kept"], table)
-
-
-@click.command()
-@click.argument("session", type=str)
-@click.argument("action", type=click.Choice(["keep", "drop"]))
-@click.option("--cameras", help="Cameras: c03,c17; all by default.")
-@click.option("--pairs", "pair_range", help="Half-open range of pairs: 12:15; all by default.")
-@click.option("--reason", required=True, help="Why.")
-@click.option("--author", default=None, help="Who; your login name by default.")
-def decide(
-    session: str, action: str, cameras: str | None, pair_range: str | None, reason: str, author: str | None
-) -> None:
-    """Keep or drop pairs, with a reason; recorded beside the session, never applied to its arrays.
-
-    Example: litdome decide take01.zarr drop --pairs 12:15 --reason "hand behind the back"
-    """
-    from litdome import open_session
-    from litdome.store.decisions import Decision, add_decision
-
-    opened = open_session(session)
-    ids = None if cameras is None else tuple(cameras.split(","))
-    for id in ids or ():
-        opened.size(id)
-    ranges: tuple[tuple[int, int], ...] = ()
-    if pair_range is not None:
-        start, colon, stop = pair_range.partition(":")
-        count = len(opened.pairs)
-        if not (colon and start.isdigit() and stop.isdigit() and int(start) < int(stop) <= count):
-            raise UsageError(f"--pairs {pair_range}: expected START:STOP within 0:{count}", hint="--pairs 0:10")
-        ranges = ((int(start), int(stop)),)
-    decision = Decision("keep" if action == "keep" else "drop", ids, ranges, reason, author or getpass.getuser())
-    click.echo(add_decision(session, decision))
 
 
 @click.command()
@@ -147,4 +90,4 @@ def report(source: Path, output: Path | None) -> None:
     click.echo(str(write_report(source, output)))
 
 
-COMMANDS = [status, pairs, decide, report]
+COMMANDS = [status, report]

@@ -17,8 +17,9 @@ from litdome.report.charts import heat_map
 from litdome.report.evidence import gather
 from litdome.report.light_sheet import light_sheet
 from litdome.report.sheets import COMPENSATED, FLAT, MASK, RELIT, Sheet, pair_tiles, picture_row, spaced
-from litdome.report.status import PairQuality, SessionStatus, pair_quality, plural, session_status
+from litdome.report.status import SessionStatus, plural, session_status
 from litdome.report.take_section import TakeSection, take_section
+from litdome.store.pair_columns import PairColumns, pair_columns
 from litdome.store.provenance import StageRecord
 from litdome.store.session import Session
 
@@ -81,7 +82,7 @@ def session_section(session: Session) -> SessionSection:
     evidence = gather(session)
     status = session_status(session, evidence)
     ingested = session.record("ingest") is not None and session.has("pairs/alpha")
-    quality = pair_quality(session) if ingested else None
+    quality = pair_columns(session) if ingested else None
     cameras = spaced(session.cameras, SHOWN_CAMERAS) if ingested else ()
     pairs = spaced(range(len(session.pairs)), SHOWN_PAIRS, inner=True) if ingested else ()
     return SessionSection(
@@ -118,7 +119,7 @@ def _facts(session: Session) -> tuple[tuple[str, str], ...]:
     return tuple((name, str(value)) for name, value in found.items() if value)
 
 
-def _verdict(session: Session, status: SessionStatus, quality: PairQuality | None) -> tuple[str, ...]:
+def _verdict(session: Session, status: SessionStatus, quality: PairColumns | None) -> tuple[str, ...]:
     if quality is None:
         return ("ingest is unfinished",)
     absent = sum(map(len, status.absent.values()))
@@ -126,7 +127,7 @@ def _verdict(session: Session, status: SessionStatus, quality: PairQuality | Non
         plural(len(session.pairs), "pair"),
         plural(len(session.cameras), "camera"),
         f"{plural(absent, 'frame')} absent" if absent else "no frame absent",
-        f"{percent(quality.keep)} of pairs kept" if quality.scores else "pairs not aligned yet",
+        f"{percent(quality.keep)} of pairs kept" if "shift_px" in quality.scores else "pairs not aligned yet",
     ]
     reprojection = _reprojection(session)
     known = reprojection[np.isfinite(reprojection)]
@@ -219,7 +220,7 @@ def readable(summary: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _camera_rows(session: Session, status: SessionStatus, quality: PairQuality) -> tuple[CameraRow, ...]:
+def _camera_rows(session: Session, status: SessionStatus, quality: PairColumns) -> tuple[CameraRow, ...]:
     roles, reprojection = cast(list[str], session.array("rig/size").attrs["roles"]), _reprojection(session)
     shift = quality.scores.get("shift_px")
     rows = []
@@ -253,7 +254,7 @@ def _shift_limit(session: Session) -> str:
     return "" if limit is None else f"Pairs above {limit:g} px are dropped."
 
 
-def _heat(session: Session, quality: PairQuality) -> str | None:
+def _heat(session: Session, quality: PairColumns) -> str | None:
     shift = quality.scores.get("shift_px")
     if shift is None or not np.isfinite(shift).any():
         return None

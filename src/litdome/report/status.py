@@ -1,15 +1,14 @@
-"""Where a session stands: the verdict, its cameras, its stages with the next command to type, its pairs with scores."""
+"""Where a session stands: the verdict, its cameras, its stages with the next command to type."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from litdome.lighting import KIND_CODES
 from litdome.pipeline import (
@@ -26,10 +25,9 @@ from litdome.pipeline import (
 from litdome.report.evidence import Evidence, gather
 from litdome.report.losses import Loss, clock_time
 from litdome.report.verdict import Verdict, judge_take
-from litdome.store.decisions import Decision, effective_keep, read_decisions
+from litdome.store.decisions import read_decisions, strays
 from litdome.store.session import Session
 
-BoolArray = npt.NDArray[np.bool_]
 LIGHT_FAULTS = {"mixed_light": "mixed", "duplicates": "repeated"}  # what ingest calls them, in the words of a table
 SHOWN = (
     "ingest",
@@ -50,7 +48,6 @@ SOURCES = {  # settings of a stage's last run that its command is typed with aga
     ("color", "person"): {"charts_dir": "--charts", "reference": "--reference"},
     ("lights", ""): {"leds_file": "--leds", "drive_file": "--drive", "axes": "--axes"},
 }
-SCORES = ("shift_px", "shift_p95_px", "reliability", "sharpness", "clipped", "flicker")
 
 
 @dataclass(frozen=True)
@@ -99,6 +96,7 @@ class SessionStatus:
         stages: In running order.
         cameras: In the order of the rig.
         losses: Every gap of every camera.
+        strays: Decisions about cameras or pairs that are not there, in words.
     """
 
     headline: str
@@ -106,6 +104,7 @@ class SessionStatus:
     stages: tuple[StageLine, ...]
     cameras: tuple[CameraLine, ...]
     losses: tuple[Loss, ...]
+    strays: tuple[str, ...] = ()
 
     @property
     def absent(self) -> dict[str, tuple[int, ...]]:
@@ -132,6 +131,7 @@ class SessionStatus:
             "cameras": [{"id": camera.id, "absent": list(camera.absent)} for camera in self.cameras],
             "pictures": [{**asdict(camera), "absent": len(camera.absent)} for camera in self.cameras],
             "losses": [{**asdict(loss), "time": clock_time(loss.time_ns), "text": str(loss)} for loss in self.losses],
+            "strays": list(self.strays),
         }
 
 
@@ -144,7 +144,14 @@ def session_status(session: Session, evidence: Evidence | None = None) -> Sessio
         stages=_stage_lines(session),
         cameras=_camera_lines(evidence),
         losses=evidence.losses,
+        strays=_strays(session),
     )
+
+
+def _strays(session: Session) -> tuple[str, ...]:
+    if session.is_rig_only or not session.has("pairs/alpha"):
+        return ()
+    return tuple(strays(read_decisions(session.url), session.cameras, len(session.pairs)))
 
 
 def _camera_lines(evidence: Evidence) -> tuple[CameraLine, ...]:
@@ -242,86 +249,3 @@ def plural(count: int, noun: str) -> str:
 def relit_without_pair(session: Session) -> int:
     """Relit rig frames before the first flat one: they make no pair."""
     return int((session.schedule.kind == KIND_CODES["hdri"]).sum()) - len(session.pairs)
-
-
-@dataclass(frozen=True, eq=False)
-class PairQuality:
-    """Scores of every camera and pair, all arrays of shape (camera, pair).
-
-    Attributes:
-        keep: Effective: the automatic choice, overruled by decisions.
-        automatic: What ``align`` chose; before it, whether both pictures were recorded.
-        reasons: Names of the bits of ``reason``.
-        reason: Bit field, uint16.
-        scores: By name, those of `SCORES` that were measured.
-    """
-
-    keep: BoolArray
-    automatic: BoolArray
-    reasons: tuple[str, ...]
-    reason: npt.NDArray[np.uint16]
-    scores: dict[str, npt.NDArray[np.float32]]
-
-
-def pair_quality(session: Session) -> PairQuality:
-    """Read the scores of a session; before ``align`` has finished there is only absent or not."""
-    present = session.read("schedule/present").astype(bool)
-    both = present[:, session.pairs.flat_frame] & present[:, session.pairs.relit_frame]
-    record = session.record("align")
-    if record is not None and record.finished:
-        automatic, reason = session.read("quality/keep").astype(bool), session.read("quality/reason")
-        reasons = tuple(cast(list[str], session.array("quality/reason").attrs["names"]))
-        scores = {name: session.read(f"quality/{name}") for name in SCORES if session.has(f"quality/{name}")}
-    else:
-        automatic, reason, reasons, scores = both, (~both).astype(np.uint16), ("absent",), {}
-    decisions = read_decisions(session.url)
-    return PairQuality(effective_keep(automatic, session.cameras, decisions), automatic, reasons, reason, scores)
-
-
-def pair_rows(session: Session) -> list[dict[str, Any]]:
-    """What ``litdome pairs --json`` prints: one row per pair.
-
-    Returns:
-        Keys pair, flat_frame, relit_frame, next_flat_frame (-1 none), hdri (name or None), gap_ms and cameras: by id,
-        keep (effective), reason (names), the scores that were measured (None: not for this camera), and, where a
-        curator decided, ``decision`` (the reason given).
-    """
-    quality, decisions, table = pair_quality(session), read_decisions(session.url), session.pairs
-    rows = []
-    for pair in range(len(table)):
-        hdri = int(table.hdri[pair])
-        rows.append(
-            {
-                "pair": pair,
-                "flat_frame": int(table.flat_frame[pair]),
-                "relit_frame": int(table.relit_frame[pair]),
-                "next_flat_frame": int(table.next_flat_frame[pair]),
-                "hdri": session.hdri_names[hdri] if hdri >= 0 else None,
-                "gap_ms": round(float(table.gap_ms[pair]), 3),
-                "cameras": {
-                    id: _camera_scores(quality, row, pair, deciding(decisions, id, pair))
-                    for row, id in enumerate(session.cameras)
-                },
-            }
-        )
-    return rows
-
-
-def deciding(decisions: Sequence[Decision], camera: str, pair: int) -> Decision | None:
-    """The decision that holds for a camera and a pair, or None."""
-    holding = None
-    for decision in decisions:
-        in_cameras = decision.cameras is None or camera in decision.cameras
-        if in_cameras and (not decision.pairs or any(start <= pair < stop for start, stop in decision.pairs)):
-            holding = decision
-    return holding
-
-
-def _camera_scores(quality: PairQuality, row: int, pair: int, decision: Decision | None) -> dict[str, Any]:
-    bits = int(quality.reason[row, pair])
-    names = [name for bit, name in enumerate(quality.reasons) if bits >> bit & 1]
-    found: dict[str, Any] = {"keep": bool(quality.keep[row, pair]), "reason": names}
-    for name, values in quality.scores.items():
-        value = float(values[row, pair])
-        found[name] = round(value, 4) if np.isfinite(value) else None
-    return found if decision is None else {**found, "decision": decision.reason}

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from litdome.errors import StoreError
 from litdome.store.files import FileSystem, open_files, refusals, staged_file, write_all
 
+Action: TypeAlias = Literal["keep", "drop"]
 IntArray = npt.NDArray[np.int32]
 
 
@@ -29,7 +30,7 @@ class Decision:
         reason, author, time: Why, who, when (ISO 8601, UTC).
     """
 
-    action: Literal["keep", "drop"]
+    action: Action
     cameras: tuple[str, ...] | None
     pairs: tuple[tuple[int, int], ...]
     reason: str
@@ -173,6 +174,21 @@ def strays(decisions: Sequence[Decision], cameras: Sequence[str], pairs: int) ->
             what = [f"camera {camera}, which is not there" for camera in unknown]
             what += [f"pairs {text} of 0:{pairs}" for text in beyond]
             found.append(f"a decision ({who}, {decision.reason}) is about {', '.join(what)}")
+    return found
+
+
+def decisions_about(
+    chosen: npt.NDArray[np.bool_], cameras: Sequence[str], action: Action, reason: str, author: str
+) -> list[Decision]:
+    """As few decisions as say what is chosen, shape (camera, pair): one for each set of pairs that cameras share."""
+    sharing: dict[bytes, list[int]] = {}
+    for row in np.flatnonzero(chosen.any(1)).tolist():
+        sharing.setdefault(chosen[row].tobytes(), []).append(row)
+    found = []
+    for rows in sharing.values():
+        ids = None if len(rows) == len(cameras) else tuple(cameras[row] for row in rows)
+        pairs = () if chosen[rows[0]].all() else ranges_of(chosen[rows[0]])
+        found.append(Decision(action, ids, pairs, reason, author))
     return found
 
 

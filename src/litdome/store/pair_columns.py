@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from litdome.store.session import Session
 BoolArray = npt.NDArray[np.bool_]
 Float32Array = npt.NDArray[np.float32]
 GAP = "gap_ms"
+LOW_IS_BAD = ("reliability", "sharpness")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +53,20 @@ class PairColumns:
         """(cameras, pairs)."""
         return len(self.cameras), len(self.hdri)
 
-    @property
+    @cached_property
     def keep(self) -> BoolArray:
         """What holds: the automatic choice, overruled by decisions."""
         return effective_keep(self.automatic, self.cameras, self.decisions)
 
-    @property
+    @cached_property
     def deciding(self) -> npt.NDArray[np.int32]:
         """Index in ``decisions`` of the one that holds, -1 where nobody decided."""
         return last_decision(self.shape, self.cameras, self.decisions)
+
+
+def low_is_bad(score: str) -> bool:
+    """Whether the doubtful pairs are those with a low score; of the others, those with a high one."""
+    return score.endswith(LOW_IS_BAD)  # of a region too
 
 
 def pair_columns(session: Session) -> PairColumns:

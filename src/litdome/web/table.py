@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from litdome.store.pair_columns import BoolArray, Float32Array, pair_columns
+from litdome.store.pair_columns import BoolArray, Float32Array, low_is_bad, pair_columns
 from litdome.store.session import Session
-
-LOW_IS_BAD = ("reliability", "sharpness")
 
 
 @dataclass(frozen=True)
@@ -63,10 +61,9 @@ def read_table(session: Session, cameras: Sequence[str]) -> PairTable:
     """Read what is known of ``cameras`` (`litdome.store.pair_columns`)."""
     found = pair_columns(session)
     rows = [found.cameras.index(camera) for camera in cameras]
-    low = {name: any(name.endswith(word) for word in LOW_IS_BAD) for name in found.scores}  # of a region too
     return PairTable(
         cameras=tuple(cameras),
-        scores=tuple(Score(name, *found.described[name], low[name]) for name in found.scores),
+        scores=tuple(Score(name, *found.described[name], low_is_bad(name)) for name in found.scores),
         regions=found.regions,
         values=np.stack([values[rows] for values in found.scores.values()]),
         hdri=found.hdri,
