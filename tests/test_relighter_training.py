@@ -191,6 +191,24 @@ def test_sizes_and_lengths_are_batched_apart() -> None:
     assert weight is not None and float(weight.min()) == pytest.approx(0.2) and float(weight.max()) == 1
 
 
+def test_motion_weights_are_those_of_the_flat_picture_that_is_read() -> None:
+    opened = open_trainable(config(), 0)
+    moved, met, both = (
+        LatentCache(SyntheticView(), settings, opened.autoencoder, "cpu").batches([0])[0].weight
+        for settings in (
+            config(motion_weights=True),
+            config(motion_weights=True, use_compensated=True),
+            config(motion_weights=True, background_weight=0.5),
+        )
+    )
+    assert moved is not None and met is not None and both is not None
+    assert float(moved.min()) == pytest.approx(0.25) and float(moved.max()) == 1
+    assert float(met.min()) == 1
+    assert float(both.max()) == pytest.approx(0.5)  # the background; the person moved: 1 * 0.25
+    found = RelighterTrainer().check(SyntheticView(keys=("flat", "relit")), config(motion_weights=True))
+    assert "dataset: samples have no weight" in [problem.message for problem in found]
+
+
 def test_render_fades_chunks_and_repeats_with_its_seed(tmp_path: Path) -> None:
     run = fit(tmp_path / "run", config(sampling=SamplingConfig(steps=1, chunk_frames=2, overlap_frames=1)))
     renderer = RelighterTrainer().load(run, "cpu")

@@ -40,7 +40,10 @@ class SyntheticView:
     """
 
     seed: int = 0
-    keys: tuple[str, ...] = ("flat", "flat_compensated", "relit", "mask", "env_ldr", "env_log", "env_direction")
+    keys: tuple[str, ...] = (
+        *("flat", "flat_compensated", "relit", "mask", "weight", "weight_compensated"),
+        *("env_ldr", "env_log", "env_direction"),
+    )
     read: set[str] = field(default_factory=set)
 
     @property
@@ -210,6 +213,7 @@ def _synthetic_sample(seed: int) -> dict[str, Tensor]:
     flat = inside[..., None] * albedo
     pictures = {
         **{"flat": flat, "flat_compensated": flat, "mask": inside[..., None]},
+        **{"weight": 1 - 0.75 * inside[..., None], "weight_compensated": np.ones_like(inside)[..., None]},
         "relit": np.clip(flat * radiance.mean(axis=(0, 1)) * rng.uniform(0.5, 1.5), 0, 1),
         **{"env_ldr": tone_map_ldr(radiance) * 2 - 1, "env_log": tone_map_log(radiance) * 2 - 1},
         "env_direction": directions,

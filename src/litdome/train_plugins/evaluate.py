@@ -243,7 +243,8 @@ def spaced(length: int, limit: int | None) -> list[int]:
 
 
 def _mask(sample: Mapping[str, Tensor]) -> FloatArray:
-    return np.asarray((sample["mask"] * sample["weight"])[0, 0].numpy(), np.float64)
+    shown = sample["weight"] > 0  # not padding
+    return np.asarray((sample["mask"] * shown)[0, 0].numpy(), np.float64)
 
 
 def _picture(tensor: Tensor) -> FloatArray:

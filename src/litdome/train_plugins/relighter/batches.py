@@ -34,7 +34,15 @@ def condition_keys(config: RelighterConfig) -> dict[str, Condition]:
 
 def sample_keys(config: RelighterConfig) -> tuple[str, ...]:
     """All sample keys that training reads."""
-    return (*condition_keys(config), "relit", *(("mask",) if config.background_weight < 1 else ()))
+    weights = (("mask",) if config.background_weight < 1 else ()) + (
+        (weight_key(config),) if config.motion_weights else ()
+    )
+    return (*condition_keys(config), "relit", *weights)
+
+
+def weight_key(config: RelighterConfig) -> str:
+    """The sample key that says how far each pixel of the flat picture that is read agrees with the relit one."""
+    return "weight_compensated" if config.use_compensated else "weight"
 
 
 def encode_conditions(
@@ -123,11 +131,16 @@ class LatentCache:
         return _Latents(clean.half().cpu(), halves, self._weight(sample, clean.shape))
 
     def _weight(self, sample: Mapping[str, Tensor], shape: torch.Size) -> Tensor | None:
-        floor = self._config.background_weight
-        if floor >= 1:
+        config = self._config
+        parts = []
+        if config.background_weight < 1:
+            parts.append(config.background_weight + (1 - config.background_weight) * sample["mask"].float())
+        if config.motion_weights:
+            parts.append(sample[weight_key(config)].float())
+        if not parts:
             return None
-        mask = sample["mask"].float().transpose(0, 1)[None]
-        return floor + (1 - floor) * interpolate(mask, tuple(shape[2:]), mode="area")
+        weight = parts[0] * parts[1] if len(parts) == 2 else parts[0]
+        return interpolate(weight.transpose(0, 1)[None], tuple(shape[2:]), mode="area")
 
 
 def sample_order(step: int, batch: int, count: int, seed: int) -> list[int]:

@@ -70,6 +70,9 @@ class RelighterConfig(_Table):
     background_weight: float = Field(
         1.0, ge=0, le=1, description="Weight of the background in the loss; below 1 the mask is read."
     )
+    motion_weights: bool = Field(
+        False, description="Weigh the loss by how well each pixel of flat and relit is known to agree (align)."
+    )
     light_variants: int = Field(
         1, ge=1, description="Times that a sample is used: as recorded, then mirrored and with its light tinted."
     )
