@@ -159,10 +159,11 @@ def test_errors_are_those_of_the_light_that_is_missing() -> None:
     ("hdr", "said"),
     [
         (np.zeros((64, 128, 3)), "all black"),
-        (np.full((64, 128, 3), np.nan), "all black"),
+        (np.full((64, 128, 3), np.nan), "NaN, infinite or negative radiance in 8192 texels"),
+        (np.where(np.arange(64 * 128 * 3).reshape(64, 128, 3) < 6, -1, 1), "negative radiance in 2 texels"),
         (np.ones((8, 16, 3)), "16x8"),
         (np.ones((64, 64, 3)), "twice as wide"),
-        (np.full((64, 128, 3), np.inf), "infinite radiance in 8192 texels"),
+        (np.full((64, 128, 3), np.inf), "infinite or negative radiance in 8192 texels"),
     ],
 )
 def test_maps_that_cannot_be_driven_are_refused(hdr: np.ndarray, said: str) -> None:

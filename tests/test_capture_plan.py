@@ -259,7 +259,7 @@ def test_what_cannot_be_planned_is_one_line_and_no_folder(
     monkeypatch.chdir(tmp_path)
     for folder in ("one", "broken"):
         Path(folder).mkdir()
-    write_hdr(Path("one/sky.exr"), np.ones((8, 16, 3), np.float32))
+    write_hdr(Path("one/sky.exr"), np.ones((32, 64, 3), np.float32))
     Path("broken/sky.exr").write_bytes(b"nothing")
     head = "kind,name,seconds,pace,cue\n"
     Path("columns.csv").write_text("kind,name,speed\n")

@@ -32,7 +32,7 @@ def write_recording(folder: Path, *, lights: str = "", lengths: tuple[int, ...] 
             picture = np.clip(rng.normal(level, 8, (48, 32, 3)), 0, 255).astype(np.uint8)
             cv2.imwrite(str(pictures / f"{frame:06d}.png"), picture)
     (folder / "hdris").mkdir()
-    write_hdr(folder / "hdris" / "sky.exr", np.ones((16, 32, 3), np.float32))
+    write_hdr(folder / "hdris" / "sky.exr", np.ones((32, 64, 3), np.float32))
     rows = lights or "frame,kind,hdri\n" + "".join(f"{i},{'hdri,sky' if i % 2 else 'flat,'}\n" for i in range(6))
     (folder / "lights.csv").write_text(rows)
     (folder / "recording.toml").write_text('name = "tiny"\nfps = 25.0\n')

@@ -121,7 +121,7 @@ def take(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for frame in range(FRAMES):
                 video.write(picture(frame))
     (folder / "hdris").mkdir()
-    write_hdr(folder / "hdris/field.exr", np.ones((4, 8, 3), np.float32))
+    write_hdr(folder / "hdris/field.exr", np.ones((32, 64, 3), np.float32))
     (folder / "recording.toml").write_text(TOML)
     rows = [f"{frame},{'hdri,field' if frame % 2 else 'flat,'},," for frame in range(FRAMES)]
     (folder / "lights.csv").write_text("\n".join(["frame,kind,hdri,rotation_deg,gain", *rows]) + "\n")

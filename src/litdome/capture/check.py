@@ -22,9 +22,9 @@ from litdome.compute import default_workers
 from litdome.config import nearest
 from litdome.errors import ConfigError, InputError, UsageError
 from litdome.lighting import KIND_CODES, LightingSchedule
-from litdome.media.hdr import read_hdr
 from litdome.media.images import probe_source, read_picture
 from litdome.media.index import SourceIndex, index_source
+from litdome.media.latlong import read_latlong
 from litdome.media.planes import CHROMA_STEPS, PictureCodes, Region, cropped, need_region, scaled
 from litdome.media.video import VideoProbe
 from litdome.stage import StageConfig
@@ -275,9 +275,4 @@ def _check_background(recording: Recording, camera: str, probe: VideoProbe) -> N
 
 def _check_hdris(recording: Recording, schedule: LightingSchedule, warnings: list[str]) -> None:
     for name in sorted({entry.name for entry in schedule.entries}):
-        hdr = read_hdr(recording.hdris[name])
-        height, width = hdr.shape[:2]
-        if not np.isfinite(hdr).all() or hdr.max() <= 0:
-            raise InputError(f"{recording.hdris[name]}: holds NaN or infinite values, or no light", hint="export again")
-        if width != 2 * height:
-            warnings.append(f"HDRI {name}: {width}x{height} px; a lat-long map is twice as wide as high")
+        warnings += read_latlong(recording.hdris[name], recording.hdri_convention)[1]

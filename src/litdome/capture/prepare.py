@@ -16,8 +16,8 @@ from litdome.capture.looks import LOOK_ARRAYS, empty_looks
 from litdome.capture.motion import MOTION_ARRAYS
 from litdome.capture.recording import CameraSource, Recording
 from litdome.lighting import rotate_hdri
-from litdome.media.hdr import read_hdr
 from litdome.media.images import read_picture
+from litdome.media.latlong import read_latlong
 from litdome.media.planes import PictureCodes, chroma_shape
 from litdome.media.video import VideoProbe
 from litdome.pairs import PairTable, make_pairs
@@ -144,7 +144,8 @@ def _write_pairs(session: SessionLike, pairs: PairTable) -> None:
 def _write_hdris(session: SessionLike, plan: IngestPlan, recording: Recording) -> None:
     entries = plan.lighting.schedule.entries
     for entry in entries:
-        hdr = rotate_hdri(read_hdr(recording.hdris[entry.name]), entry.rotation_deg, recording.hdri_convention)
+        convention = recording.hdri_convention
+        hdr = rotate_hdri(read_latlong(recording.hdris[entry.name])[0], entry.rotation_deg, convention)
         lit = (hdr * np.float32(entry.gain)).astype(np.float32)
         description = "scene-linear radiance, rotation and gain applied"
         session.write_small(f"hdris/{entry.entry}", lit, ("v", "u", "channel"), unit="1", description=description)

@@ -10,12 +10,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from litdome.errors import LitdomeError
 from litdome.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from litdome.lighting import HdriConvention
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -51,7 +57,7 @@ def progress_bars() -> Iterator[Progress]:
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible(left: str = "what is finished is kept") -> Iterator[Callable[[], bool]]:
     """Ctrl-C once: ``should_stop`` turns true, running work ends and `Stopped` says how to resume; twice: stop now.
 
     What resumes is the command as it was typed, with every option that the result depends on.
@@ -71,7 +77,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     finally:
         signal.signal(signal.SIGINT, before)
     if asked:
-        raise Stopped("stopped; what is finished is kept", hint=click.get_current_context().find_root().obj["typed"])
+        raise Stopped(f"stopped; {left}", hint=click.get_current_context().find_root().obj["typed"])
 
 
 def _stop_now() -> None:
@@ -106,6 +112,20 @@ def settings_files(beside: str | Path | None, config_file: Path | None) -> list[
     """litdome.toml beside a session where there is one, then ``-c``."""
     files = [] if beside is None else [Path(beside).parent / "litdome.toml"]
     return [path for path in files if path.exists()] + ([config_file] if config_file else [])
+
+
+def read_map(path: Path, convention: HdriConvention = "physical") -> npt.NDArray[np.float32]:
+    """An HDRI file; what was mended in it is said on stderr.
+
+    Raises:
+        InputError: As `litdome.media.latlong.read_latlong`.
+    """
+    from litdome.media.latlong import read_latlong
+
+    hdr, said = read_latlong(path, convention)
+    for sentence in said:
+        click.echo(f"litdome: {sentence}", err=True)
+    return hdr
 
 
 def print_json(value: Any) -> None:

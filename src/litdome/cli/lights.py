@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from litdome.cli.capture import read_tables
-from litdome.cli.console import print_table, settings_options
+from litdome.cli.console import print_table, read_map, settings_options
 from litdome.errors import CalibrationError, UsageError
 
 if TYPE_CHECKING:
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     from litdome.calib.leds.led_set import LedSet
     from litdome.lighting import HdriConvention
 
+CONVENTIONS = ("physical", "cosmos", "openexr", "goliath", "skylibs")
 COARSE = 256  # codes: a LED at fewer is off by more than 0.2 %
 axes_option = click.option(
     "--axes", type=click.Choice(["y-up", "y-down", "z-up"]), help="Of the LED file, where it does not say them itself."
 )
 convention_option = click.option(
     "--convention",
-    type=click.Choice(["physical", "cosmos"]),
+    type=click.Choice(CONVENTIONS),
     default="physical",
     show_default=True,
-    help="Where an HDRI's centre lies: world -z (physical), or +z, mirrored (cosmos).",
+    help="Where an HDRI's centre lies and which way it turns (docs/conventions.md).",
 )
 
 
@@ -295,11 +296,10 @@ def _solved(
     """Drives by the name of their HDRI entry."""
     from litdome.calib.leds.drive import drive_hdri, measure_light
     from litdome.lighting import HdriEntry
-    from litdome.media.hdr import read_hdr
 
     found: dict[str, _Solved] = {}
     for path in hdris:
-        light = measure_light(read_hdr(path), convention, str(path))
+        light = measure_light(read_map(path, convention), convention, str(path))
         for turn in rotations:
             name = HdriEntry(path.stem, turn).entry
             if name in found:

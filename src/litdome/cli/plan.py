@@ -70,6 +70,7 @@ def plan(
     from litdome.capture.forecast import expected_shifts, storage_needed, walking_speed
     from litdome.capture.plan import PlanSettings, draw_plan
     from litdome.capture.plan_files import plan_files
+    from litdome.geometry import REFERENCE_HEIGHT_PX
     from litdome.preprocess.align import AlignConfig
     from litdome.store.files import appearing_folder
 
@@ -86,10 +87,11 @@ def plan(
     with appearing_folder(out) as partial:
         repertoire = read_repertoire(repertoire_file or REPERTOIRE)
         files = {} if hdri_folder is None else _hdri_files(hdri_folder)
-        groups, sizes = _looked_at(files)
+        groups, sizes = _looked_at(files, convention)
         drawn = draw_plan(settings, repertoire, groups)
         storage = storage_needed(drawn, sizes)
-        shifts = expected_shifts(drawn, speed_px_s, AlignConfig().max_shift_px)
+        limit_px = AlignConfig().max_shift_px * pixels[1] / REFERENCE_HEIGHT_PX
+        shifts = expected_shifts(drawn, speed_px_s, limit_px)
         for name, text in plan_files(drawn, storage, shifts, speed_px_s).items():
             (partial / name).write_text(text, encoding="utf-8")
         if leds_file is not None:
@@ -116,20 +118,16 @@ def _hdri_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _looked_at(files: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, int]]:
+def _looked_at(files: Mapping[str, Path], convention: Any) -> tuple[dict[str, str], dict[str, int]]:
     """Content group and bytes of each HDRI by name; each is read once."""
-    import numpy as np
-
+    from litdome.cli.console import read_map
     from litdome.lighting import content_groups
-    from litdome.media.hdr import read_hdr
 
     sizes = {}
 
     def read() -> Any:
         for name, path in files.items():
-            hdr = read_hdr(path)
-            if not np.isfinite(hdr).all() or hdr.max() <= 0:
-                raise InputError(f"{path}: holds NaN or infinite values, or no light", hint="export again")
+            hdr = read_map(path, convention)
             sizes[name] = hdr.nbytes
             yield name, hdr
 
@@ -151,7 +149,7 @@ def _write_drives(
     from litdome.calib.leds.led_set import read_leds
     from litdome.calib.leds.mixing import read_mix_chart
     from litdome.cli.console import progress_bars
-    from litdome.media.hdr import read_hdr
+    from litdome.media.latlong import read_latlong
 
     leds = read_leds(leds_file, axes=axes)
     mix = None if mix_file is None else read_mix_chart(mix_file)
@@ -159,7 +157,7 @@ def _write_drives(
     entries = drawn.schedule.entries
     with progress_bars() as progress:
         for name in sorted({entry.name for entry in entries}):
-            light = measure_light(read_hdr(files[name]), convention, str(files[name]))
+            light = measure_light(read_latlong(files[name])[0], convention, str(files[name]))
             for entry in (entry for entry in entries if entry.name == name):
                 solved = drive_hdri(light, leds, rotation_deg=entry.rotation_deg)
                 intensities[entry.entry] = solved.intensity * entry.gain

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from litdome.cli.console import progress_bars, settings_options
+from litdome.cli.console import progress_bars, read_map, settings_options
 from litdome.cli.plugin import load_plugin
 from litdome.errors import InputError, PluginError, UsageError
 
@@ -122,7 +122,6 @@ def relight(
     from litdome.datasets.views import open_dataset
     from litdome.datasets.withdrawal import need_consent, video_comment
     from litdome.media.encode import VideoWriter
-    from litdome.media.hdr import read_hdr
     from litdome.train_plugins.relighting import relight_clip, side_by_side
     from litdome.train_plugins.run import RunFolder
 
@@ -130,11 +129,11 @@ def relight(
         raise UsageError(f"{output}: exists already", hint="give another -o, or remove it")
     if not hdri_file.exists():
         raise InputError(f"{hdri_file}: no such HDRI", hint="check the path after --hdri")
-    hdr = read_hdr(hdri_file)
     run = RunFolder.open(run_path)
     data = open_dataset(Path(run.record.dataset))
     need_consent(data.attrs["sessions"], None, data.path)
     found = _clip(data, clip)
+    hdr = read_map(hdri_file, found.convention)
     renderer = load_plugin(run.record.plugin).load(run, best_device(device))
     with progress_bars() as progress:
         relit = relight_clip(renderer, found, hdr, gain=gain, rotate_deg=rotate_deg, seed=seed, progress=progress)

@@ -1,7 +1,7 @@
 """Lat-long maps: which way a texel looks, in the conventions of five programs, and light sampled, turned, converted.
 
 World +y up; row 0 is up. u = 0.5 + atan2(x side, z depth) / 2 pi, v = acos(y) / pi, texel centres at half texels.
-``side`` says whether world +x lies right (1) or left (-1) of the centre, ``depth`` whether the centre is world +z or -z.
+``side`` says whether world +x lies right (1) or left (-1) of the centre, ``depth`` whether the centre is +z or -z.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,19 +46,23 @@ def write_hdr(path: Path, picture: npt.NDArray[np.floating]) -> None:
         file.write(str(path))
 
 
+def read_exr_envmap(path: Path) -> str | None:
+    """What an .exr's header says of an environment map in it: ``latlong``, ``cube``, or None.
+
+    Raises:
+        InputError: Unreadable.
+    """
+    envmap = _read_exr_header(path).get("envmap")
+    return None if envmap is None else str(envmap.name).removeprefix("ENVMAP_").lower()
+
+
 def read_exr_tags(path: Path) -> dict[str, str]:
     """What an .exr's header says in words and numbers (``isoSpeed``, ``expTime``, ...), and its ``timecode``.
 
     Raises:
         InputError: Unreadable.
     """
-    import OpenEXR
-
-    try:
-        with OpenEXR.File(str(path), header_only=True) as file:
-            header = dict(file.header())
-    except Exception as error:  # OpenEXR raises RuntimeError, ValueError and TypeError for broken files
-        raise InputError(f"{path}: not a readable EXR ({error})", hint="copy the file again") from error
+    header = _read_exr_header(path)
     tags = {name: f"{value}" for name, value in header.items() if isinstance(value, str | int)}
     tags |= {name: f"{value:.6g}" for name, value in header.items() if isinstance(value, float)}
     code = header.get("timeCode")
@@ -65,6 +70,18 @@ def read_exr_tags(path: Path) -> dict[str, str]:
         mark = ";" if code.dropFrame else ":"
         tags["timecode"] = f"{code.hours:02}:{code.minutes:02}:{code.seconds:02}{mark}{code.frame:02}"
     return tags
+
+
+def _read_exr_header(path: Path) -> dict[str, Any]:
+    import OpenEXR
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with OpenEXR.File(str(path), header_only=True) as file:
+            return dict(file.header())
+    except Exception as error:  # OpenEXR raises RuntimeError, ValueError and TypeError for broken files
+        raise InputError(f"{path}: not a readable EXR ({error})", hint="copy the file again") from error
 
 
 def _read_exr(path: Path) -> npt.NDArray[np.floating]:

@@ -142,21 +142,22 @@ def measure_light(hdr: npt.NDArray[np.floating[Any]], convention: HdriConvention
     """What a map does to a subject.
 
     Args:
-        hdr: Scene-linear radiance, shape (v, u, 3); NaN and negative count as 0, and nothing is clamped.
+        hdr: Scene-linear radiance, shape (v, u, 3), as `litdome.media.latlong.read_latlong` gives it.
         convention: Where the map's centre lies in the world.
         name: What errors call it.
 
     Raises:
-        InputError: Not twice as wide as high, fewer than 32 rows, all black, or infinite somewhere.
+        InputError: Not twice as wide as high, fewer than 32 rows, all black, or NaN, infinite or negative somewhere.
     """
     height, width = hdr.shape[:2]
     if height < SMALLEST_HEIGHT or width != 2 * height:
         raise InputError(
             f"{name}: {width}x{height}, but a lat-long map is twice as wide as high, and has {SMALLEST_HEIGHT} rows"
         )
-    if np.isinf(hdr).any():
-        raise InputError(f"{name}: infinite radiance in {int(np.isinf(hdr).any(axis=-1).sum())} texels")
-    radiance = np.maximum(np.nan_to_num(hdr.astype(np.float32), nan=0.0), 0)
+    radiance = hdr.astype(np.float32)
+    broken = int((~np.isfinite(radiance) | (radiance < 0)).any(axis=-1).sum())
+    if broken:
+        raise InputError(f"{name}: NaN, infinite or negative radiance in {broken} texels", hint="ingest it again")
     if not radiance.any():
         raise InputError(f"{name}: all black", hint="is this the right file?")
     directions = latlong_directions(height, width, convention).reshape(-1, 3).astype(np.float32)
