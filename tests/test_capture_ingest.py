@@ -26,7 +26,7 @@ from litdome.store.provenance import StageRecord
 from litdome.store.session import Session
 
 FRAMES = 20
-HDR = np.random.default_rng(0).random((8, 16, 3)).astype(np.float32) + 0.1
+HDR = np.random.default_rng(0).random((32, 64, 3)).astype(np.float32) + 0.1
 
 
 def grey(frame: int) -> int:
@@ -140,6 +140,40 @@ def test_rotations_and_gains_are_applied_to_the_pixels(tmp_path: Path) -> None:
     turned = next(n for n, entry in enumerate(session.schedule.entries) if entry.rotation_deg)
     np.testing.assert_allclose(session.read_hdri(turned), 2 * rotate_hdri(HDR, 90.0), rtol=1e-6)
     assert session.pairs.hdri[0] == turned and session.pairs.hdri[1] != turned
+
+
+def test_few_broken_texels_are_mended_and_said(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "a")
+    hdr = HDR.copy()
+    hdr[3, 4, 0], hdr[5, 6] = np.nan, np.inf
+    write_hdr(folder / "hdris/field.exr", hdr)
+    session, record = ingest(folder, tmp_path / "a.zarr")
+    found = session.read_hdri(0)
+    assert found[3, 4, 0] == 0 and (found[5, 6] == 65504).all()
+    assert [text.split("field.exr: ")[1] for text in record.warnings if "field.exr" in text] == [
+        "1 NaN texels set to 0",
+        "1 infinite texels set to 65504",
+    ]
+
+
+def test_a_map_that_is_no_sphere_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    folder = make_take(tmp_path / "a")
+    write_hdr(folder / "hdris/field.exr", HDR[:, :-3])
+    with pytest.raises(InputError, match=r"field\.exr: 61x32"):
+        ingest_recording(folder, str(tmp_path / "a.zarr"), {})
+    assert not (tmp_path / "a.zarr").exists()
+
+
+def test_convention_and_session_gain_come_from_the_recording(tmp_path: Path) -> None:
+    toml = '[lights]\nhdri_convention = "openexr"\nlight_gain = 0.25\n'
+    session, _ = ingest(make_take(tmp_path / "a", toml=toml), tmp_path / "a.zarr")
+    assert session.hdri_convention == "openexr" and session.light_gain == 0.25
+    plain, _ = ingest(make_take(tmp_path / "b"), tmp_path / "b.zarr")
+    assert plain.hdri_convention == "physical" and plain.light_gain == 1.0
+    for wrong in ('hdri_convention = "blender"', "light_gain = 0", "light_gain = nan"):
+        with pytest.raises(ConfigError, match=wrong.split(" ")[0]):
+            read_recording(make_take(tmp_path / "c", toml=f"[lights]\n{wrong}\n"))
+        shutil.rmtree(tmp_path / "c")
 
 
 def test_a_missing_or_broken_camera_is_named_before_anything_is_written(tmp_path: Path) -> None:

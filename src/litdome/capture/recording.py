@@ -62,6 +62,7 @@ class Recording:
         transfer, matrix, range, exposure_ev: Colour of the footage; None: as each stream says.
         consent, board: As in recording.toml.
         hdri_convention: Where the centre of an HDRI lies.
+        light_gain: Session gain: linear light in the pictures over radiance of the HDRIs.
         schedule: Lighting schedule file; None: the light is found by looking.
         timestamps: timestamps.csv, if there is one.
         cameras: Sorted by id.
@@ -81,6 +82,7 @@ class Recording:
     consent: Consent | None
     board: Board | None
     hdri_convention: HdriConvention
+    light_gain: float
     schedule: Path | None
     timestamps: Path | None
     cameras: tuple[CameraSource, ...]
@@ -124,6 +126,7 @@ def read_recording(folder: Path) -> Recording:
         consent=table.consent,
         board=table.board,
         hdri_convention=table.lights.hdri_convention,
+        light_gain=table.lights.light_gain,
         schedule=_schedule_file(folder, table.lights.schedule),
         timestamps=need_file(folder / "timestamps.csv"),
         cameras=cameras,
@@ -143,6 +146,7 @@ def session_attrs(recording: Recording) -> dict[str, Any]:
         "transfer": recording.transfer,
         "exposure_ev": recording.exposure_ev,
         "hdri_convention": recording.hdri_convention,
+        "light_gain": recording.light_gain,
         "consent": consent.model_dump(mode="json") if consent else None,
         "board": board.model_dump(mode="json") if board else None,
         "recording": str(recording.folder.resolve()),

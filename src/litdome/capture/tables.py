@@ -59,6 +59,9 @@ class Lights(_Table):
 
     schedule: PathText | None = Field(None, description="lights.csv, or a Goliath-style lights json")
     hdri_convention: HdriConvention = Field("physical", description="where the centre of an HDRI lies in the world")
+    light_gain: float = Field(
+        1.0, gt=0, le=1_000_000, description="session gain: linear light in the pictures over radiance of the HDRIs"
+    )
 
 
 class Board(_Table):

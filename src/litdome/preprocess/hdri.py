@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from litdome.lighting import project_hdri, tone_map_ldr, tone_map_log, view_directions
+from litdome.lighting import ToneMap, environment_maps, view_directions
 from litdome.stage import SessionLike, StageConfig, Summary, Unit
 
 Float32Array = npt.NDArray[np.float32]
@@ -37,9 +37,18 @@ class HdriConfig(StageConfig):
         "requested", description="requested: the HDRI; effective: what the LEDs made of it (litdome lights effective)"
     )
 
+    tone_map: Literal["diffusionrenderer", "simple", "extended", "luminance", "photographic"] = Field(
+        "diffusionrenderer", description="Of the ldr map; its weights know diffusionrenderer only (docs/lighting.md)."
+    )
+    white: float = Field(16.0, gt=0, description="Radiance that becomes white: extended, luminance, photographic.")
+    key: float = Field(0.18, gt=0, description="Where photographic brings a map's log-average luminance.")
+
     def recorded(self) -> dict[str, Any]:
-        """As records hold it: without what is the default, so that earlier runs stay what they are."""
-        return self.model_dump(mode="json", exclude={"project"} if self.project == "requested" else None)
+        """As records hold it: without what is the default or unread, so that earlier runs stay what they are."""
+        unread = {"project"} if self.project == "requested" else set()
+        if self.tone_map == "diffusionrenderer":
+            unread |= {"tone_map", "white", "key"}
+        return self.model_dump(mode="json", exclude=unread)
 
     @property
     def also_needs(self) -> tuple[str, ...]:
@@ -87,11 +96,17 @@ class Hdri:
             hdr = session.read_hdri(index, effective=config.project == "effective")
             if config.prefilter:
                 hdr = prefilter_hdri(hdr, config.height, config.width)
-            radiance = project_hdri(
-                hdr, camera.world_from_camera, config.height, config.width, convention=session.hdri_convention
+            maps = environment_maps(
+                hdr,
+                camera.world_from_camera,
+                config.height,
+                config.width,
+                convention=session.hdri_convention,
+                gain=session.light_gain,
+                tone_map=ToneMap(config.tone_map, config.white, config.key),
             )
-            views["ldr"].append(np.asarray(tone_map_ldr(radiance), np.float32))
-            views["log"].append(np.asarray(tone_map_log(radiance), np.float32))
+            for kind, picture in zip(views, maps, strict=True):
+                views[kind].append(np.asarray(picture, np.float32))
         for kind, pictures in views.items():
             session.write(f"hdri_views/{unit.camera}/{kind}", unit.start, np.stack(pictures).astype(np.float16))
 

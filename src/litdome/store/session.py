@@ -186,6 +186,11 @@ class Session(ArrayStore):
         """Where the centre of an HDRI lies in the world."""
         return cast(HdriConvention, self.attrs["hdri_convention"])
 
+    @property
+    def light_gain(self) -> float:
+        """Session gain: linear light in the pictures over radiance of the HDRIs; 1 where the recording says nothing."""
+        return float(self.attrs.get("light_gain", 1.0))
+
     # pictures
 
     def read_hdri(self, index: int, *, effective: bool = False) -> npt.NDArray[np.float32]:
