@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 LensModel = Literal["pinhole5", "pinhole8", "fisheye4"]
+REFERENCE_HEIGHT_PX = 1080  # limits in px are meant at this height of the picture
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
 WORLD_FROM_Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])  # +z up to +y up, a rotation about x
 

@@ -79,7 +79,7 @@ def expected_shifts(plan: TakePlan, speed_px_s: float, limit_px: float) -> tuple
     Args:
         plan: The take.
         speed_px_s: Mean motion of a walking person in the pictures, px/s.
-        limit_px: Mean misalignment above which align drops a pair.
+        limit_px: Mean misalignment above which align drops a pair, px of the planned pictures.
     """
     settings = plan.settings
     gap_s = float(np.mean(np.arange(settings.interleave) + 1)) / settings.fps
@@ -96,5 +96,5 @@ def shift_in_words(mean_px: float, limit_px: float) -> str:
         return "fine"
     slower = f"ask for it {mean_px / limit_px:.1f} times slower, or film at more frames a second"
     if mean_px <= max(LOST_PX, limit_px):
-        return f"above {limit_px:g} px, where align drops pairs: {slower}"
+        return f"above {limit_px:.3g} px, where align drops pairs: {slower}"
     return f"too fast for flow to follow: {slower}"

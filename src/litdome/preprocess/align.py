@@ -10,16 +10,21 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from litdome.geometry import REFERENCE_HEIGHT_PX
+from litdome.preprocess.compensation import Compensated, compensate
 from litdome.preprocess.flow import shrink, working_size
-from litdome.preprocess.motion import MOTION_LONG_SIDE_PX, Carry, Segment, compose, read_segment, warp
+from litdome.preprocess.motion import MOTION_LONG_SIDE_PX, Carry, read_motion
+from litdome.preprocess.regions import REGIONS, read_regions, region_means
 from litdome.stage import SessionLike, StageConfig, Summary, UInt8Array, Unit
 
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+WEIGHTS = {  # by the flat picture that the loss compares with
+    "flat": ("weight", "as filmed"),
+    "compensated": ("weight_compensated", "moved to the relit time"),
+}
 REASONS = ("absent", "no_mask", "no_flow", "mixed_light", "shift", "unreliable", "clipped", "repeated")
 ABSENT = 1 << REASONS.index("absent")
-FLOW_TOLERANCE_PX = 1.0  # forward and backward flow agree within this and a tenth of the motion
-CODE_TOLERANCE = 14.0  # both flat pictures agree at the relit time within this, codes: noise and soft edges
 
 
 @dataclass(frozen=True)
@@ -28,13 +33,14 @@ class Alignment:
 
     Attributes:
         shift_px, shift_p95_px: Motion from the flat to the relit picture on the mask: mean, 95th percentile, px.
-        reliability: Part of the mask where the flow is consistent and both flat pictures agree at the relit time.
+        reliability: Mean chance on the mask that the motion is right.
         sharpness: Variance of the Laplacian of the flat picture in the mask over its mean squared.
         clipped: Part of the relit mask at a limit of the codes.
         flicker: Part by which the relit mask differs from the flat masks carried to its time.
         mask_part: Part of the picture that the flat mask covers.
         flat_level: Mean luma of the flat picture outside the mask, codes.
         light_change: Mean difference of the relit picture and the flat one carried to it on the mask, codes.
+        face_shift_px, hands_shift_px, body_shift_px: As ``shift_px`` in a region; NaN where it is not labelled or seen.
     """
 
     shift_px: float = np.nan
@@ -46,50 +52,31 @@ class Alignment:
     mask_part: float = np.nan
     flat_level: float = np.nan
     light_change: float = np.nan
+    face_shift_px: float = np.nan
+    hands_shift_px: float = np.nan
+    body_shift_px: float = np.nan
 
 
 FIELDS = tuple(field.name for field in fields(Alignment))
 STORED = {
     "shift_px": ("px of the full picture", "mean motion from the flat to the relit picture on the mask"),
     "shift_p95_px": ("px of the full picture", "95th percentile of that motion"),
-    "reliability": ("part", "mask pixels whose motion is confirmed both ways and by the pictures"),
+    "reliability": ("part", "mean chance on the mask that the motion is right"),
     "sharpness": ("relative", "Laplacian variance of the flat picture in the mask over the camera's median"),
     "clipped": ("part", "mask pixels of the relit picture at a limit of the codes"),
     "flicker": ("part", "mask change that motion does not explain"),
 }
 
 
-def measure_shift(segment: Segment, mask: BoolArray, scale: float) -> tuple[float, float]:
-    """Mean and 95th percentile of the motion from the nearer-in-pair flat frame to the relit one, px.
+def measure_motion(found: Compensated, inside: BoolArray) -> tuple[float, float, float]:
+    """Mean and 95th percentile of the shift, px of the full picture, and the reliability.
 
     Args:
-        segment: Motion.
-        mask: The person in the flat frame, shape (y, x), at the motion's size; not empty.
-        scale: px of the full picture per px of the motion.
+        found: The motion to the relit picture.
+        inside: The person in it, shape (y, x), at the motion's size; not empty.
     """
-    part = segment.alpha if segment.alpha <= 1 else segment.alpha - 1
-    flow = segment.forward if segment.alpha <= 1 else segment.backward
-    length = part * scale * np.linalg.norm(flow[mask], axis=-1)
-    return float(length.mean()), float(np.percentile(length, 95))
-
-
-def measure_reliability(segment: Segment, carry: Carry, start: UInt8Array, end: UInt8Array, mask: BoolArray) -> float:
-    """Part of the mask where the motion is confirmed: forward and backward flow agree, and so do both flat pictures.
-
-    Args:
-        segment, carry: Motion, and half of it.
-        start, end: Luma of the flat frames, shape (y, x), at the motion's size.
-        mask: The person at the relit time, shape (y, x); not empty.
-    """
-    flow, back, way = segment.forward, segment.backward, carry.to_start
-    if segment.alpha > 1:
-        flow, back, way = back, flow, carry.to_end
-    error = np.linalg.norm(compose(flow, back), axis=-1)
-    allowed = FLOW_TOLERANCE_PX + 0.1 * np.linalg.norm(flow, axis=-1)
-    good = warp(np.asarray(error <= allowed, np.float32), way) > 0.5
-    if segment.alpha <= 1:
-        good &= cv2.absdiff(*(cv2.blur(side, (3, 3)) for side in carry.sides(start, end))) <= CODE_TOLERANCE
-    return float(good[mask].mean())
+    shift = found.shift_px[inside]
+    return float(shift.mean()), float(np.percentile(shift, 95)), float(found.reliability[inside].mean())
 
 
 def measure_sharpness(luma: UInt8Array, mask: BoolArray) -> float:
@@ -98,12 +85,13 @@ def measure_sharpness(luma: UInt8Array, mask: BoolArray) -> float:
     return float(cv2.Laplacian(luma, cv2.CV_32F)[mask].var()) / max(mean, 1.0) ** 2
 
 
-def judge(parts: Float32Array, config: AlignConfig) -> npt.NDArray[np.uint16]:
+def judge(parts: Float32Array, config: AlignConfig, height: int) -> npt.NDArray[np.uint16]:
     """Why pairs of one camera are to be left out, as bits in the order of `REASONS`; 0 keeps a pair.
 
     Args:
         parts: `Alignment` values, shape (pair, field); a row of NaN is an absent pair.
         config: Thresholds.
+        height: Of the camera's pictures, px.
     """
     value = {name: parts[:, i] for i, name in enumerate(FIELDS)}
     absent = np.isnan(value["mask_part"])
@@ -114,7 +102,7 @@ def judge(parts: Float32Array, config: AlignConfig) -> npt.NDArray[np.uint16]:
         "no_mask": value["mask_part"] < config.min_mask_permille / 1000,
         "no_flow": np.isnan(value["shift_px"]) & (value["mask_part"] > 0),
         "mixed_light": (drift > config.max_flat_drift) | (value["light_change"] < config.min_light_change_codes),
-        "shift": value["shift_px"] > config.max_shift_px,
+        "shift": value["shift_px"] > config.max_shift_px * height / REFERENCE_HEIGHT_PX,
         "unreliable": value["reliability"] < config.min_reliability,
         "clipped": value["clipped"] > config.max_clipped,
     }
@@ -125,8 +113,10 @@ def judge(parts: Float32Array, config: AlignConfig) -> npt.NDArray[np.uint16]:
 class AlignConfig(StageConfig):
     """What a pair may be to be kept."""
 
-    max_shift_px: float = Field(4.0, gt=0, description="Mean motion from flat to relit on the mask, px, full picture.")
-    min_reliability: float = Field(0.5, ge=0, le=1, description="Part of the mask whose motion is confirmed.")
+    max_shift_px: float = Field(
+        4.0, gt=0, description="Mean motion from flat to relit on the mask, px at a picture height of 1080."
+    )
+    min_reliability: float = Field(0.5, ge=0, le=1, description="Mean chance on the mask that the motion is right.")
     max_clipped: float = Field(0.3, ge=0, le=1, description="Part of the relit mask at a limit of the codes.")
     min_mask_permille: float = Field(1.0, ge=0, description="Smallest mask, 1/1000 of the picture.")
     max_flat_drift: float = Field(0.25, gt=0, description="Flat picture's level outside the mask against its median.")
@@ -139,7 +129,7 @@ class Align:
     """Scores every pair of every camera, decides which to keep, and stores flat pictures moved to the relit time."""
 
     name: ClassVar[str] = "align"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "measure misalignment of pairs and compensate it"
     needs: ClassVar[tuple[str, ...]] = ("flow", "deflicker")
     Config: ClassVar[type[StageConfig]] = AlignConfig
@@ -157,6 +147,16 @@ class Align:
                 unit="codes, RGB",
                 description="flat picture at the relit time, by half flow from both sides",
             )
+            small = working_size(width, height, MOTION_LONG_SIDE_PX)
+            for name, (_, what) in WEIGHTS.items():
+                session.create(
+                    f"weights/{camera}/{name}",
+                    (pairs, small[1], small[0]),
+                    "u1",
+                    ("pair", "y", "x"),
+                    unit="1/255",
+                    description=f"weight in a loss that uses the flat picture {what}",
+                )
             session.create(
                 f"quality_parts/{camera}",
                 (pairs, len(FIELDS)),
@@ -172,18 +172,27 @@ class Align:
         """Measure and compensate one shard of pairs."""
         camera = str(unit.camera)
         width, height = session.size(camera)
+        small = working_size(width, height, MOTION_LONG_SIDE_PX)
         pictures = np.zeros((unit.stop - unit.start, height, width, 3), np.uint8)
+        weights = {name: np.zeros((len(pictures), small[1], small[0]), np.uint8) for name in WEIGHTS}
         parts = np.full((len(pictures), len(FIELDS)), np.nan, np.float32)
         for i, pair in enumerate(range(unit.start, unit.stop)):
             if _is_usable(session, camera, pair):
-                parts[i], pictures[i] = _align_pair(session, camera, pair)
+                measured, pictures[i], found = _align_pair(session, camera, pair)
+                parts[i] = astuple(measured)
+                if found is not None:
+                    for name, (field, _) in WEIGHTS.items():
+                        weights[name][i] = np.round(255 * getattr(found, field))
         session.write(f"compensated/{camera}", unit.start, pictures)
+        for name, values in weights.items():
+            session.write(f"weights/{camera}/{name}", unit.start, values)
         session.write(f"quality_parts/{camera}", unit.start, parts)
 
     def finish(self, session: SessionLike, config: AlignConfig) -> Summary:
         """Judge all pairs and write quality/*."""
         parts = np.stack([session.read(f"quality_parts/{camera}") for camera in session.cameras])
-        reason = np.stack([judge(row, config) for row in parts])
+        heights = [session.size(camera)[1] for camera in session.cameras]
+        reason = np.stack([judge(row, config, height) for row, height in zip(parts, heights, strict=True)])
         for flag, name in (("mixed", "mixed_light"), ("repeated", "repeated")):
             reason[_flagged_pairs(session, flag) & (reason != ABSENT)] |= np.uint16(1 << REASONS.index(name))
         values = {name: parts[..., FIELDS.index(name)] for name in STORED}
@@ -195,6 +204,14 @@ class Align:
             session.write_small(
                 f"quality/{name}", values[name].astype(np.float32), dims, unit=unit, description=description
             )
+        session.write_small(
+            "quality/region_shift_px",
+            np.stack([parts[..., FIELDS.index(f"{region}_shift_px")] for region in REGIONS], axis=-1),
+            (*dims, "region"),
+            unit="px of the full picture",
+            description="mean motion in a region; NaN where it is not labelled or not seen",
+            attrs={"names": list(REGIONS)},
+        )
         session.write_small("quality/keep", reason == 0, dims, description="whether a pair is good enough to train on")
         names = {"names": list(REASONS)}
         session.write_small("quality/reason", reason, dims, unit="bits", description="why not", attrs=names)
@@ -215,31 +232,28 @@ def _is_usable(session: SessionLike, camera: str, pair: int) -> bool:
     return all(session.is_present(camera, kind, int(n)) for kind, n in numbers)  # type: ignore[arg-type]
 
 
-def _align_pair(session: SessionLike, camera: str, pair: int) -> tuple[Float32Array, UInt8Array]:
-    """Measurements, shape (field,), and the compensated picture of one recorded pair."""
+def _align_pair(session: SessionLike, camera: str, pair: int) -> tuple[Alignment, UInt8Array, Compensated | None]:
+    """Measurements of one recorded pair, the flat picture at the relit time, and the motion where it is known."""
     flat = _View.flat(session, camera, int(session.pairs.flat[pair]))
-    relit = _View(session.read_rgb(camera, "relit", pair), session.read_mask(camera, "relit", pair))
-    segment = read_segment(session, camera, pair)
-    if segment is None:
-        return _values(_measure_still(flat.small(), flat.small(), relit.small())), flat.picture
-    other = _View.flat(session, camera, segment.end if segment.alpha <= 1 else segment.start)
-    start, end = (flat, other) if segment.alpha <= 1 else (other, flat)
-    carry = Carry.along(segment)
-    compensated = carry.blend(start.picture, end.picture)
-    scale = max(session.size(camera)) / max(segment.forward.shape[:2])
-    small_start, small_end, small_relit = start.small(), end.small(), relit.small()
-    mask = flat.small().inside
-    carried = _View(*(carry.blend(a, b) for a, b in zip(small_start.both, small_end.both, strict=True)))
-    measured = _measure_still(flat.small(), carried, small_relit)
-    if mask.any() and small_relit.inside.any():
-        shift = measure_shift(segment, mask, scale)
-        sure = measure_reliability(segment, carry, small_start.luma, small_end.luma, small_relit.inside)
-        measured = replace(measured, shift_px=shift[0], shift_p95_px=shift[1], reliability=sure)
-    return _values(measured), compensated
-
-
-def _values(measured: Alignment) -> Float32Array:
-    return np.array(astuple(measured), np.float32)
+    relit = _View(session.read_rgb(camera, "relit", pair), session.read_mask(camera, "relit", pair)).small()
+    motion = read_motion(session, camera, pair)
+    if motion is None:
+        still = flat.small()
+        return _measure_still(still, still, relit), flat.picture, None
+    segment = motion.segment
+    next_flat = _View.flat(session, camera, segment.end) if segment.alpha <= 1 else None
+    found = compensate(motion, flat.picture, None if next_flat is None else next_flat.picture)
+    carry, small = Carry.along(segment), flat.small()
+    mask = carry.blend(small.mask, small.mask if next_flat is None else next_flat.small().mask)
+    measured = _measure_still(small, _View(found.picture, mask).small(), relit)
+    if measured.mask_part > 0:
+        shift, p95, sure = measure_motion(found, relit.inside)
+        regions = region_means(
+            found.shift_px, read_regions(session, camera, int(session.pairs.relit[pair]), relit.inside)
+        )
+        by_region = {f"{region}_shift_px": value for region, value in zip(REGIONS, regions, strict=True)}
+        measured = replace(measured, shift_px=shift, shift_p95_px=p95, reliability=sure, **by_region)
+    return measured, found.picture, found
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.config import build_config, load_tables
+from litdome.geometry import REFERENCE_HEIGHT_PX
 from litdome.pipeline import config_models
 from litdome.report.calibration_words import calibration_found
 from litdome.report.disk import DiskUse, disk_use
@@ -35,7 +36,7 @@ class Evidence:
         disk: Room, where it is known.
         rig_only: Whether the session holds a rig and no take.
         calibration: What calibrate found; empty before it has finished.
-        max_shift_px: Mean motion from flat to relit above which align drops a pair.
+        max_shift_px: Mean motion from flat to relit above which align drops a pair, by camera, px of its pictures.
         aligned_motion: As ``motion`` of the summary, but as align measured it on the person; empty before align has
             finished.
     """
@@ -50,7 +51,7 @@ class Evidence:
     disk: DiskUse | None
     rig_only: bool = False
     calibration: Mapping[str, Any] = field(default_factory=dict)
-    max_shift_px: float = np.inf
+    max_shift_px: Mapping[str, float] = field(default_factory=dict)
     aligned_motion: Mapping[str, Any] = field(default_factory=dict)
 
     def time(self, frame: int) -> str:
@@ -81,19 +82,21 @@ def gather(session: Session) -> Evidence:
         disk=disk_use(session.url),
         rig_only=session.is_rig_only,
         calibration=calibration_found(session),
-        max_shift_px=_max_shift_px(session),
+        max_shift_px=_max_shift_px(session) if session.has("rig/size") else {},
         aligned_motion=_aligned_motion(session, summary.get("motion", {}).get("parts", [])),
     )
 
 
-def _max_shift_px(session: Session) -> float:
+def _max_shift_px(session: Session) -> dict[str, float]:
     """As align was last run; before, as litdome.toml beside the session sets it, else its default."""
     record = session.record("align")
     if record is not None:
-        return float(record.config["max_shift_px"])
-    beside = Path(session.url).parent / "litdome.toml"
-    tables = load_tables([beside] if beside.is_file() else [])
-    return float(build_config(config_models()["align"], "align", tables).model_dump()["max_shift_px"])
+        limit = float(record.config["max_shift_px"])
+    else:
+        beside = Path(session.url).parent / "litdome.toml"
+        tables = load_tables([beside] if beside.is_file() else [])
+        limit = float(build_config(config_models()["align"], "align", tables).model_dump()["max_shift_px"])
+    return {id: limit * session.size(id)[1] / REFERENCE_HEIGHT_PX for id in session.cameras}
 
 
 def _aligned_motion(session: Session, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -40,7 +40,8 @@ def _too_fast(evidence: Evidence) -> Iterator[_TooFast]:
     motion = evidence.aligned_motion or evidence.summary["motion"]
     for n, part in enumerate(motion["parts"]):
         shifts = {id: (values["shift_px"][n], values["p95_px"][n]) for id, values in motion["cameras"].items()}
-        over = {id: p95 for id, (mean, p95) in shifts.items() if mean is not None and mean > evidence.max_shift_px}
+        limits = evidence.max_shift_px
+        over = {id: p95 for id, (mean, p95) in shifts.items() if mean is not None and mean > limits[id]}
         if over:
             camera = max(over, key=lambda id: over[id])
             yield _TooFast(part, camera, over[camera], len(over))

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from litdome.geometry import REFERENCE_HEIGHT_PX
 from litdome.pipeline import processing_stages, side_stages
 from litdome.report.calibration_section import CalibrationSection, calibration_section
 from litdome.report.charts import heat_map
@@ -251,7 +252,7 @@ def _absent(frames: Sequence[int]) -> str:
 def _shift_limit(session: Session) -> str:
     record = session.record("align")
     limit = None if record is None else record.config.get("max_shift_px")
-    return "" if limit is None else f"Pairs above {limit:g} px are dropped."
+    return "" if limit is None else f"Pairs above {limit:g} px (at a height of {REFERENCE_HEIGHT_PX}) are dropped."
 
 
 def _heat(session: Session, quality: PairColumns) -> str | None:

@@ -20,7 +20,7 @@ MAKERS = {  # the stage that has written every chunk of an array once its record
     **dict.fromkeys(("rig", "schedule", "frames", "pairs", "hdris", "looks", "luma", "chroma", "rgb"), "ingest"),
     **{"mask_raw": "segment", "mask": "deflicker", "mask_wide": "deflicker", "hdri_views": "hdri"},
     **{"motion": "flow", "motion_backward": "flow"},
-    **dict.fromkeys(("compensated", "quality", "quality_parts"), "align"),
+    **dict.fromkeys(("compensated", "weights", "quality", "quality_parts"), "align"),
 }
 
 
