@@ -12,16 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from litdome.datasets.build import COVERAGES, DATASET_FORMAT, DATASET_SCHEMA
+from litdome.datasets.build import DATASET_FORMAT, DATASET_SCHEMA
+from litdome.datasets.reading import CROPS, Array, Box, SampleReader
 from litdome.errors import StoreError, UsageError
 from litdome.store.schema import check_format
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Array = npt.NDArray[Any]
-PICTURE_KEYS = ("flat", "relit", "flat_compensated")
-ID_KEYS = ("session", "camera", "pair", "hdri")
+    from litdome.datasets.loading import Clips
 
 
 def open_dataset(path: Path) -> DatasetView:
@@ -47,15 +46,17 @@ class DatasetView:
     Sample keys: ``flat flat_compensated relit`` (t, 3, h, w) 0..1; ``mask mask_flat mask_wide weight`` (t, 1, h, w)
     0..1; ``env_ldr env_log env_direction`` (t, 3, h, w) -1..1; ``intrinsics`` (t, 3, 3) px; ``world_from_camera``
     (t, 4, 4) m; ``background`` (3, h, w) 0..1; ``time_flat time_relit`` (t,) s; ``session camera pair hdri`` (t,).
+    Crops at native resolution, where the dataset has them: ``crops/face/flat`` and so on, with
+    ``crops/face/intrinsics``.
     """
 
     path: Path
     rows: tuple[int, ...] | None
 
     @cached_property
-    def root(self) -> zarr.Group:
-        """The Zarr group, opened at first use."""
-        return zarr.open_group(self.path, mode="r")
+    def reader(self) -> SampleReader:
+        """Of the arrays, opened at first use."""
+        return SampleReader(self.path)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "rows": self.rows}
@@ -63,17 +64,17 @@ class DatasetView:
     @property
     def fingerprint(self) -> str:
         """Fingerprint of the spec."""
-        return str(self.root.attrs["fingerprint"])
+        return str(self.attrs["fingerprint"])
 
     @property
     def attrs(self) -> dict[str, Any]:
         """Spec, sessions (names, cameras, HDRIs, subject, fps, consent), split names."""
-        return dict(self.root.attrs)
+        return self.reader.attrs
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
         """Names of the splits that hold samples."""
-        return tuple(cast(list[str], self.root.attrs["splits"]))
+        return tuple(cast(list[str], self.attrs["splits"]))
 
     def split(self, name: str) -> DatasetView:
         """The samples of one split.
@@ -83,134 +84,87 @@ class DatasetView:
         """
         if name not in self.splits:
             raise UsageError(f"{self.path}: no split {name}", hint=f"splits: {', '.join(self.splits)}")
-        index = self.splits.index(name)
-        return DatasetView(self.path, tuple(int(i) for i in self._rows if self._table["split"][i] == index))
+        return self.at(np.flatnonzero(self.column("split") == self.splits.index(name)))
 
     def where(self, **values: int) -> DatasetView:
         """The samples whose ids (session, camera, pair, hdri) have the given values."""
-        held = [i for i in self._rows if all(self._table[key][i] == value for key, value in values.items())]
-        return DatasetView(self.path, tuple(int(i) for i in held))
+        held = np.ones(len(self), bool)
+        for name, value in values.items():
+            held &= self.column(name) == value
+        return self.at(np.flatnonzero(held))
+
+    def at(self, indices: npt.ArrayLike) -> DatasetView:
+        """The samples at ``indices`` of this view, in that order."""
+        return DatasetView(self.path, tuple(self._rows[np.asarray(indices, np.int64)].tolist()))
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    @cached_property
+    def column(self, name: str) -> Array:
+        """One value per sample: session, camera, pair, hdri, split, reliability, shift_px (px of the full picture).
+
+        Raises:
+            UsageError: The dataset holds no such value.
+        """
+        if not self.reader.store.has(f"samples/{name}"):
+            known = ", ".join(sorted(cast(zarr.Group, self.reader.store.root["samples"]).array_keys()))
+            raise UsageError(
+                f"{self.path}: no {name} per sample, only {known}", hint="litdome align, then litdome dataset build"
+            )
+        return self.reader.table(f"samples/{name}")[self._rows]
+
+    @property
+    def reliability(self) -> npt.NDArray[np.float32]:
+        """How far each sample's motion can be trusted, shape (sample,), 0..1; NaN where it was not measured.
+
+        Raises:
+            UsageError: The dataset was built before motion was measured.
+        """
+        return self.column("reliability")
+
+    @property
     def keys(self) -> tuple[str, ...]:
-        """Sample keys of this dataset."""
-        first = self.root[f"cameras/{self._sessions[0]['name']}/{self._sessions[0]['cameras'][0]}"]
-        stored = set(first.array_keys()) if isinstance(first, zarr.Group) else set()
-        pictures = [key for key in (*PICTURE_KEYS, *COVERAGES, "background") if key in stored]
-        made = ["env_ldr", "env_log", "env_direction", "intrinsics", "world_from_camera", "time_flat", "time_relit"]
-        return (*pictures, *made, *ID_KEYS)
+        """Sample keys that every session of this dataset has."""
+        return self.reader.keys
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return self.read(index)
 
-    def read(self, index: int, keys: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """One sample, all keys or only the named ones."""
-        import torch
+    def read(self, index: int, keys: Sequence[str] | None = None, *, box: Box | None = None) -> dict[str, Tensor]:
+        """One sample.
 
-        row = self._rows[index]
-        names = self.keys if keys is None else keys
-        return {name: torch.from_numpy(np.ascontiguousarray(self._value(name, row))) for name in names}
+        Args:
+            index: In this view.
+            keys: What to read; all by default, with a ``box`` all but the tiers of crops.
+            box: Part of the pictures; ``intrinsics`` are those of the part, light maps are resampled to its size.
 
-    def clips(self, length: int, stride: int) -> Sequence[dict[str, Tensor]]:
+        Raises:
+            StoreError: A chunk is damaged or missing; the sample and the file are named.
+            UsageError: No such key, or a box that is not inside the picture.
+        """
+        if keys is None:
+            keys = self.keys if box is None else tuple(key for key in self.keys if not key.startswith(CROPS))
+        return self.reader.read(int(self._rows[index]), keys, box)
+
+    def codes(self, index: int, key: str) -> npt.NDArray[np.uint8]:
+        """A picture or mask of one sample as stored: shape (y, x, 3) or (y, x), 0..255.
+
+        Raises:
+            StoreError: A chunk is damaged or missing.
+        """
+        return self.reader.codes(int(self._rows[index]), key)
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Shape of the array behind a picture or mask: (n, y, x, 3) or (n, y, x)."""
+        return self.reader.shape(key)
+
+    def clips(self, length: int, stride: int) -> Clips:
         """Runs of ``length`` successive pairs of one camera, starting every ``stride`` pairs; time axis ``length``."""
-        starts = [i for i in range(0, len(self) - length + 1) if self._is_run(i, length)]
-        chosen, last = [], None
-        for start in starts:
-            key = self._run_key(start)
-            if last is None or key[:2] != last[:2] or key[2] - last[2] >= stride:
-                chosen.append(start)
-                last = key
-        return _Clips(self, tuple(chosen), length)
+        from litdome.datasets.loading import Clips
 
-    # inside
-
-    @property
-    def _rows(self) -> Sequence[int]:
-        return self.rows if self.rows is not None else range(len(self._table["session"]))
+        return Clips(self, length, stride)
 
     @cached_property
-    def _table(self) -> dict[str, Array]:
-        return {name: self._array(f"samples/{name}") for name in (*ID_KEYS, "split")}
-
-    @cached_property
-    def _sessions(self) -> list[dict[str, Any]]:
-        return cast(list[dict[str, Any]], self.root.attrs["sessions"])
-
-    @cached_property
-    def _pair_rows(self) -> list[dict[int, int]]:
-        pairs = (self._array(f"pairs/{session['name']}/pair") for session in self._sessions)
-        return [{int(pair): n for n, pair in enumerate(values)} for values in pairs]
-
-    @cached_property
-    def _cache(self) -> dict[str, Any]:
-        return {}
-
-    def _node(self, path: str) -> Any:
-        if path not in self._cache:
-            self._cache[path] = self.root[path]
-        return self._cache[path]
-
-    def _array(self, path: str) -> Array:
-        return np.asarray(self._node(path)[...])
-
-    def _small(self, path: str) -> Array:
-        key = path + "[...]"
-        if key not in self._cache:
-            self._cache[key] = self._array(path)
-        return cast(Array, self._cache[key])
-
-    def _value(self, name: str, row: int) -> Array:
-        session, camera, pair, hdri = (int(self._table[key][row]) for key in ID_KEYS)
-        about = self._sessions[session]
-        place = f"{about['name']}/{about['cameras'][camera]}"
-        n = self._pair_rows[session][pair]
-        if name in ID_KEYS:
-            return np.array([self._table[name][row]], np.int64)
-        if name in PICTURE_KEYS:
-            return _unit(self._node(f"cameras/{place}/{name}")[n]).transpose(2, 0, 1)[None]
-        if name in COVERAGES:
-            return _unit(self._node(f"cameras/{place}/{name}")[n])[None, None]
-        if name == "background":
-            return _unit(self._small(f"cameras/{place}/background")).transpose(2, 0, 1)
-        if name in ("env_ldr", "env_log"):
-            view = self._node(f"hdri_views/{place}/{name[4:]}")[hdri]
-            return np.asarray((np.asarray(view, np.float32) * 2 - 1).transpose(2, 0, 1)[None])
-        if name == "env_direction":
-            return np.asarray(self._small("hdri_views/direction").astype(np.float32).transpose(2, 0, 1)[None])
-        if name in ("intrinsics", "world_from_camera"):
-            return np.asarray(self._small(f"rig/{about['name']}/{name}")[camera].astype(np.float32)[None])
-        if name in ("time_flat", "time_relit"):
-            return np.asarray(self._small(f"pairs/{about['name']}/{name}")[n : n + 1])
-        raise UsageError(f"{self.path}: no sample key {name}", hint=f"keys: {', '.join(self.keys)}")
-
-    def _run_key(self, index: int) -> tuple[int, int, int]:
-        row = self._rows[index]
-        return tuple(int(self._table[key][row]) for key in ("session", "camera", "pair"))  # type: ignore[return-value]
-
-    def _is_run(self, start: int, length: int) -> bool:
-        session, camera, pair = self._run_key(start)
-        return all(self._run_key(start + k) == (session, camera, pair + k) for k in range(1, length))
-
-
-@dataclass(frozen=True)
-class _Clips(Sequence[dict[str, Any]]):
-    view: DatasetView
-    starts: tuple[int, ...]
-    length: int
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def __getitem__(self, index: Any) -> Any:
-        import torch
-
-        frames = [self.view[self.starts[index] + k] for k in range(self.length)]
-        still = {"background"}
-        return {key: frames[0][key] if key in still else torch.cat([f[key] for f in frames]) for key in frames[0]}
-
-
-def _unit(codes: Any) -> npt.NDArray[np.float32]:
-    return np.asarray(codes, np.float32) / np.float32(255)
+    def _rows(self) -> npt.NDArray[np.int64]:
+        every = np.arange(len(self.reader.table("samples/session")))
+        return every if self.rows is None else np.array(self.rows, np.int64)

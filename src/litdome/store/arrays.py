@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import EllipsisType
 from typing import Any, cast
 
 import numpy as np
@@ -62,10 +63,13 @@ class ArrayStore:
         Raises:
             StoreError: Not there, or damaged.
         """
+        return self._by_zarr(path, ...)
+
+    def _by_zarr(self, path: str, chosen: int | EllipsisType) -> Array:
         array = self.array(path)
         with refusals(f"{self.url}: {path}"):
             try:
-                return np.asarray(array[...])
+                return np.asarray(array[chosen])
             except (ValueError, RuntimeError) as error:  # zarr-python's word for a crc32c that does not match
                 raise StoreError(f"{self.url}: {path} is damaged: {error}", hint=self._verify_hint) from error
 
@@ -86,7 +90,7 @@ class ArrayStore:
             raise StoreError(f"{self.url}: {path} has no row {n}; it has {array.shape[0]}")
         reader = self._reader(path)
         if reader is None:
-            row = np.asarray(array[n])
+            row = self._by_zarr(path, n)
             return row if box is None else row[tuple(slice(start, stop) for start, stop in box)]
         return reader.read(n, box, required=required)
 

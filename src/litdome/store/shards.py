@@ -194,7 +194,9 @@ class ShardReader:
             target = picture[where]
             direct = layout.chunk == (1, *target.shape) and target.flags.c_contiguous
             if payload.size != stop - start or not layout.decode(payload, target[None] if direct else scratch):
-                raise self._damaged(shard, f"bytes {start}:{stop} do not match their crc32c")
+                raise self._damaged(
+                    shard, f"row {shard * layout.shard[0] + row}, bytes {start}:{stop} do not match their crc32c"
+                )
             if not direct:
                 target[...] = scratch[row % layout.chunk[0]][inside]
         return picture
