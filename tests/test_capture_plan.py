@@ -24,6 +24,7 @@ from litdome.capture.plan_files import actions_csv, lights_csv, plan_files
 from litdome.capture.schedule import read_lighting
 from litdome.cli import run
 from litdome.datasets.plan import pair_splits
+from litdome.datasets.selection import light_groups
 from litdome.datasets.spec import DatasetSpec, Splits
 from litdome.datasets.splits import HeldOut, pair_factors, pair_reach, split_pairs
 from litdome.errors import ConfigError, InputError, UsageError
@@ -335,16 +336,18 @@ def test_a_dataset_holds_out_every_rotation_of_a_map_that_is_named_by_its_file(t
     listed = {"entries": [asdict(entry) for entry in entries]}
     session.write_small("schedule/kind", kind, ("frame",))
     session.write_small("schedule/hdri", hdri, ("frame",), attrs=listed)
+    session.write_small("schedule/present", np.ones((1, 60), bool), ("camera", "frame"))
     session.write_small("frames/flat", np.arange(0, 60, 2, dtype=np.int32), ("flat",))
     for name, values in vars(make_pairs(session.schedule, np.arange(60, dtype=np.int64))).items():
         session.write_small(f"pairs/{name}", values, ("pair",))
     for entry, hdr in zip(entries, (sky, rotate_hdri(sky, 45.0), sun), strict=True):
         session.write_small(f"hdris/{entry.entry}", hdr, ("v", "u", "channel"))
     for named in ("sky", "sky@90"):
-        found = pair_splits(session, DatasetSpec(splits=Splits(lights=(named,), motion_from=None)))
+        spec = DatasetSpec(splits=Splits(lights=(named,), motion_from=None))
+        (found,) = pair_splits([session], spec, light_groups([session], ["take"]))
         assert found[True] == ["light"] * 20 + ["train"] * 10
     with pytest.raises(ConfigError, match="moon is not there"):
-        pair_splits(session, DatasetSpec(splits=Splits(lights=("moon",))))
+        pair_splits([session], DatasetSpec(splits=Splits(lights=("moon",))), light_groups([session], ["take"]))
 
 
 def shown(page: Path, keys: str, budget_ms: int) -> str:

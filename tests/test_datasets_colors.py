@@ -11,7 +11,7 @@ from color_scene import HEIGHT, WIDTH, ColorScene, make_scene
 from litdome.calib.color.stage import Color, ColorConfig
 from litdome.color import srgb_from_linear
 from litdome.datasets.build import build_dataset
-from litdome.datasets.plan import freeze_spec
+from litdome.datasets.freeze import freeze_spec
 from litdome.datasets.spec import DatasetSpec, Size, Splits
 from litdome.datasets.views import open_dataset
 from litdome.errors import CalibrationError
@@ -81,8 +81,3 @@ def test_colours_found_later_change_only_datasets_that_use_them(tmp_path: Path) 
     run_stage(scene.session, Color(), ColorConfig(charts_dir=str(scene.folder), reference="c00"))
     assert freeze_spec([scene.session], SPEC).fingerprint == before
     assert freeze_spec([scene.session], CORRECTED).fingerprint != corrected
-
-
-def test_specs_without_the_choice_keep_their_fingerprint() -> None:
-    assert DatasetSpec(colors="recorded").fingerprint == DatasetSpec().fingerprint
-    assert DatasetSpec(colors="corrected").fingerprint != DatasetSpec().fingerprint

@@ -4,16 +4,16 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from litdome.datasets.spec import Splits
 from litdome.datasets.splits import (
     LEFT_OUT,
     HeldOut,
+    held_out_names,
     hold_out,
     pair_factors,
     pair_reach,
     sample_split,
+    seen_lights,
     split_pairs,
-    unseen_lights,
 )
 
 
@@ -69,7 +69,8 @@ def test_random_lights_leave_most_pairs_for_training() -> None:
 def test_rotations_of_one_map_are_held_out_together() -> None:
     groups = ["sky", "sky", "room", "room", "street"]
     for seed in range(8):
-        held = hold_out(Splits(seed=seed), light_groups=groups, pair_count=10)
+        drawn = held_out_names(0.1, sorted(set(groups)), seed, 2)
+        held = hold_out(drawn, 0.8, light_groups=groups, pair_count=10)
         assert len({groups[i] for i in held.lights}) == 1
         assert all((i in held.lights) == (groups[i] in {groups[j] for j in held.lights}) for i in range(5))
         assert held.motion_from == 8
@@ -82,12 +83,37 @@ def test_names_say_exactly_what_is_held_out() -> None:
     assert sample_split(LEFT_OUT, True) == LEFT_OUT
 
 
-def test_a_light_that_training_never_shows_is_named_in_the_tests() -> None:
-    hdri = np.array([0, 0, 1, 1, 0, 1, 2, 2], np.int32)  # entry 2 is lit only in the held-out motion
-    splits = ["train", "train", "train", LEFT_OUT, "train", "train", "motion", "motion"]
-    unseen = unseen_lights(splits, hdri, ["sky", "room", "street"])
-    assert unseen == {2} and unseen_lights(splits, hdri, ["sky", "room", "sky"]) == frozenset()
-    assert pair_factors(hdri, HeldOut(unseen, 6))[6:] == ["light_motion", "light_motion"]
+def test_lights_that_training_shows_are_known_by_content() -> None:
+    hdri = np.array([0, 0, 1, 1, 0, 1, 2, -1], np.int32)
+    splits = ["train", "train", "train", LEFT_OUT, "train", "train", "motion", "train"]
+    assert seen_lights(splits, hdri, ["sky", "room", "street"]) == {"sky", "room"}
+    assert pair_factors(hdri, HeldOut(frozenset({2}), 6))[6] == "light_motion"
+
+
+def plain_split(hdri: np.ndarray, first: np.ndarray, last: np.ndarray, held: HeldOut) -> list[str]:
+    """The rule of `split_pairs` by comparing every pair with every other one."""
+    factors = np.array(pair_factors(hdri, held))
+    tests = np.isin(factors, ["motion", "light_motion"])
+    meets = (first[:, None] <= last[None]) & (first[None] <= last[:, None])
+    train = (factors == "train") & ~meets[:, tests].any(axis=1)
+    admitted, lost = np.zeros(len(hdri), bool), np.zeros(len(hdri), bool)
+    for pair in sorted(np.flatnonzero(factors == "light"), key=lambda i: (int((meets[i] & train).sum()), int(i))):
+        if not admitted.any() or ((meets[pair] | lost) & train).sum() <= 0.25 * train.sum():
+            admitted[pair] = True
+            lost |= meets[pair]
+    used = tests | admitted | (train & ~lost)
+    return [str(name) if keep else LEFT_OUT for name, keep in zip(factors, used, strict=True)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), st.integers(1, 50), st.sampled_from([0, 1, 3]), st.sampled_from([1, 2, 5]))
+def test_ranges_find_the_same_split_as_comparing_all_pairs(
+    data: st.DataObject, count: int, neighbours: int, ratio: int
+) -> None:
+    hdri = np.array(data.draw(st.lists(st.integers(0, 3), min_size=count, max_size=count)), np.int32)
+    held = HeldOut(frozenset({0}), data.draw(st.integers(0, count)))
+    first, last = reach(count, neighbours, ratio)
+    assert split_pairs(hdri, first, last, held) == plain_split(hdri, first, last, held)
 
 
 def test_a_held_out_camera_needs_no_guard_gaps() -> None:

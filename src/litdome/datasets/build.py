@@ -10,33 +10,43 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import zarr
 
 from litdome.compute import default_workers, run_units
-from litdome.datasets.plan import Plan, freeze_spec, plan_session
-from litdome.datasets.spec import DatasetSpec
+from litdome.consent import require_use
+from litdome.datasets.bake import bake, bake_background, bake_units
+from litdome.datasets.freeze import changes, freeze_spec
+from litdome.datasets.plan import Plan, plan_dataset
+from litdome.datasets.spec import DATASET_SCHEMA, DatasetSpec
+from litdome.datasets.splits import LEFT_OUT
+from litdome.datasets.statistics import dataset_statistics
+from litdome.datasets.tables import create_arrays, write_samples, write_session
 from litdome.errors import StoreError, UsageError
-from litdome.lighting import project_hdri, tone_map_ldr, tone_map_log, view_directions
 from litdome.progress import Progress, ShouldStop, never, silent
 from litdome.store.arrays import ArrayStore
-from litdome.store.schema import SHARD_FRAMES, make_array
 from litdome.store.session import Session
 
-DATASET_FORMAT, DATASET_SCHEMA = "litdome-dataset", "1.0"
-PICTURES = ("flat", "relit", "flat_compensated")
-COVERAGES = ("mask", "mask_flat", "mask_wide", "weight")
+DATASET_FORMAT = "litdome-dataset"
+SHOWN_CHANGES = 3
 
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """What a build made."""
+    """What a build made.
+
+    Attributes:
+        path, fingerprint: The dataset.
+        samples, splits: How many, and of each split.
+        left_out: Usable ones that the guard gaps cost.
+        notes: What a user should know: a split that stayed empty, pictures that not every session has.
+    """
 
     path: Path
     fingerprint: str
     samples: int
     splits: Mapping[str, int]
     left_out: int
+    notes: tuple[str, ...] = ()
 
 
 def build_dataset(
@@ -60,27 +70,32 @@ def build_dataset(
         What was made; None when ``should_stop`` ended it (call again to continue).
 
     Raises:
+        ConsentError: A subject did not agree to training, or no longer does.
         UsageError: ``out`` exists with another spec, or nothing is left to bake.
         CalibrationError: A session without calibration.
     """
+    for session in sessions:
+        require_use(session.attrs.get("consent"), "train", f"{session.url} (subject {session.attrs.get('subject')})")
     frozen = freeze_spec(sessions, spec)
     if out.exists():
         return existing_summary(out, frozen)
-    plans = [
-        plan_session(i, ref.name, s, frozen) for i, (ref, s) in enumerate(zip(frozen.sessions, sessions, strict=True))
-    ]
-    if not any(plan.samples for plan in plans):
-        kept = "no pair is kept and usable" if frozen.select.filter == "keep" else "no pair was recorded whole"
-        raise UsageError(f"{out}: nothing to bake: {kept}", hint=f"litdome pairs {sessions[0].url}")
-    partial = out.with_name(out.name + ".partial")
-    root = _open_partial(partial, frozen)
-    for plan in plans:
-        _write_plan(root, plan, frozen)
-    _write_samples(root, plans)
-    store = ArrayStore(str(partial), root, writable=True)
-    if not _bake(store, plans, workers or default_workers(), progress, should_stop):
+    plans = plan_dataset(sessions, frozen, workers=workers, progress=progress, should_stop=should_stop)
+    if plans is None:
         return None
-    root.attrs["finished"] = True
+    if not any(plan.pairs for plan in plans):
+        kept = "no pair is kept and usable" if frozen.select.filter == "keep" else "no pair was recorded whole"
+        fits = f" and fits {frozen.select.where}" if frozen.select.where else ""
+        raise UsageError(f"{out}: nothing to bake: {kept}{fits}", hint=f"litdome pairs {sessions[0].url}")
+    partial = out.with_name(out.name + ".partial")
+    store = _open_partial(partial, frozen)
+    for plan in plans:
+        write_session(store, plan, frozen)
+        create_arrays(store, plan, frozen)
+    write_samples(store, plans)
+    store.set_attrs("", notes=notes(plans, frozen))
+    if not _bake(store, plans, frozen, workers or default_workers(), progress, should_stop):
+        return None
+    store.set_attrs("", statistics=dataset_statistics(store), finished=True)
     partial.rename(out)
     return existing_summary(out, frozen)
 
@@ -89,199 +104,92 @@ def existing_summary(out: Path, frozen: DatasetSpec | None = None) -> DatasetSum
     """What the dataset at ``out`` holds.
 
     Raises:
-        UsageError: It was built from another spec than ``frozen``.
+        UsageError: It is no dataset, or was built from another spec than ``frozen``; says what differs.
     """
-    root = zarr.open_group(out, mode="r")
+    try:
+        root = zarr.open_group(out, mode="r")
+    except (FileNotFoundError, NotADirectoryError, ValueError, zarr.errors.ContainsArrayError) as error:
+        raise UsageError(f"{out}: exists already and is no dataset", hint="give another -o") from error
     attrs: dict[str, Any] = dict(root.attrs)
+    if attrs.get("format") != DATASET_FORMAT:
+        raise UsageError(f"{out}: exists already and is no dataset", hint="give another -o")
     if frozen is not None and attrs.get("fingerprint") != frozen.fingerprint:
+        found = changes(attrs.get("spec", {}), frozen.model_dump(mode="json"))
+        if attrs.get("schema") != DATASET_SCHEMA:
+            found.insert(0, f"built by another version (schema {attrs.get('schema')}, now {DATASET_SCHEMA})")
+        more = f", and {len(found) - SHOWN_CHANGES} more" if len(found) > SHOWN_CHANGES else ""
         raise UsageError(
-            f"{out}: exists already, from other settings or sessions", hint="give another -o, or remove it"
+            f"{out}: exists already, from other settings or sessions: {'; '.join(found[:SHOWN_CHANGES])}{more}",
+            hint="give another -o, or remove it",
         )
     names = attrs["splits"]
-    array = root["samples/split"]
-    assert isinstance(array, zarr.Array)
+    array = cast("zarr.Array[Any]", root["samples/split"])
     counts = Counter(names[int(i)] for i in np.asarray(array[...]))
-    total = sum(counts.values())
-    return DatasetSummary(out, attrs["fingerprint"], total, dict(sorted(counts.items())), int(attrs["left_out"]))
+    total, left_out = sum(counts.values()), int(attrs["left_out"])
+    noted = tuple(attrs.get("notes", ()))
+    return DatasetSummary(out, attrs["fingerprint"], total, dict(sorted(counts.items())), left_out, noted)
 
 
-def _open_partial(partial: Path, spec: DatasetSpec) -> zarr.Group:
+def notes(plans: Sequence[Plan], spec: DatasetSpec) -> list[str]:
+    """What a user should know of a dataset before training on it, a line each."""
+    names = {str(name) for plan in plans for name in np.unique(plan.splits)} - {LEFT_OUT}
+    found = [] if "train" in names else ["no training sample: less must be held out, or more recorded"]
+    asked = {
+        "light": spec.splits.lights != 0 and len({group for plan in plans for group in plan.groups}) > 1,
+        "motion": spec.splits.motion_from is not None,
+        "camera": isinstance(spec.splits.cameras, tuple),
+    }
+    for factor, is_asked in asked.items():
+        if is_asked and not any(factor in name.split("_") for name in names):
+            found.append(f"no test of a held-out {factor}: no usable pair shows it outside the guard gaps")
+    if "background" not in plans[0].optional:
+        found.append("no background: not every camera of every session has a clean plate")
+    return found
+
+
+def _open_partial(partial: Path, spec: DatasetSpec) -> ArrayStore:
     if partial.exists():
         try:
             root = zarr.open_group(partial, mode="r+")
             if root.attrs.get("fingerprint") == spec.fingerprint:
-                return root
+                return ArrayStore(str(partial), root, writable=True)
         except (OSError, ValueError) as error:
             raise StoreError(f"{partial}: damaged unfinished build", hint=f"rm -r {partial}") from error
         shutil.rmtree(partial)
-    root = zarr.create_group(partial, zarr_format=3)
-    root.attrs.update(
-        {
-            "format": DATASET_FORMAT,
-            "schema": DATASET_SCHEMA,
-            "spec": spec.model_dump(mode="json"),
-            "fingerprint": spec.fingerprint,
-        }
-    )
-    return root
+    described = {
+        "format": DATASET_FORMAT,
+        "schema": DATASET_SCHEMA,
+        "spec": spec.model_dump(mode="json"),
+        "fingerprint": spec.fingerprint,
+    }
+    return ArrayStore(
+        str(partial), zarr.create_group(partial, zarr_format=3, attributes=described), writable=True
+    )  # one write: whole or not there
 
 
-def _write_small(root: zarr.Group, path: str, values: npt.ArrayLike, dims: tuple[str, ...], **attrs: Any) -> None:
-    array = np.asarray(values)
-    made = make_array(root, path, array.shape, array.dtype, dims, shard=None, chunk=array.shape, fill=0, attrs=attrs)
-    made[...] = array
-
-
-def _write_plan(root: zarr.Group, plan: Plan, spec: DatasetSpec) -> None:
-    session, height, width = plan.session, spec.size.height, spec.size.width
-    rig = f"rig/{plan.name}"
-    ids = list(session.cameras)
-    targets = [plan.framings[id].target for id in ids]
-    _write_small(
-        root,
-        f"{rig}/intrinsics",
-        [t.intrinsics for t in targets],
-        ("camera", "row", "column"),
-        camera_ids=ids,
-        unit="px",
-    )
-    _write_small(
-        root, f"{rig}/world_from_camera", [t.world_from_camera for t in targets], ("camera", "row", "column"), unit="m"
-    )
-    pairs, chosen = session.pairs, list(plan.pairs)
-    times = session.read("schedule/time_ns") / 1e9
-    _write_small(root, f"pairs/{plan.name}/pair", np.array(chosen, np.int32), ("n",), description="pair of the session")
-    for kind in ("flat", "relit"):
-        frames = getattr(pairs, f"{kind}_frame")[chosen]
-        _write_small(root, f"pairs/{plan.name}/time_{kind}", times[frames], ("n",), unit="s")
-    directions = view_directions(height, width).astype(np.float16)
-    _write_small(
-        root, "hdri_views/direction", directions, ("v", "u", "channel"), description="x right, y up, z to the viewer"
-    )
-    for id in ids:
-        group = f"cameras/{plan.name}/{id}"
-        for name in PICTURES if plan.has_compensated else PICTURES[:2]:
-            _make(root, f"{group}/{name}", (len(chosen), height, width, 3), ("n", "y", "x", "channel"))
-        for name in COVERAGES:
-            _make(root, f"{group}/{name}", (len(chosen), height, width), ("n", "y", "x"))
-        count = len(session.hdri_names)
-        for name in ("ldr", "log"):
-            path, shape = f"hdri_views/{plan.name}/{id}/{name}", (count, height, width, 3)
-            make_array(
-                root,
-                path,
-                shape,
-                np.float16,
-                ("hdri", "v", "u", "channel"),
-                shard=None,
-                chunk=(1, *shape[1:]),
-                fill=0,
-                attrs={},
-            )
-
-
-def _make(root: zarr.Group, path: str, shape: tuple[int, ...], dims: tuple[str, ...]) -> None:
-    make_array(root, path, shape, np.uint8, dims, shard=SHARD_FRAMES, chunk=(1, *shape[1:]), fill=0, attrs={})
-
-
-def _write_samples(root: zarr.Group, plans: Sequence[Plan]) -> None:
-    samples = [sample for plan in plans for sample in plan.samples]
-    names = sorted({sample.split for sample in samples}, key=lambda name: (name != "train", name))
-    for field in ("session", "camera", "pair", "hdri"):
-        _write_small(root, f"samples/{field}", np.array([getattr(s, field) for s in samples], np.int32), ("sample",))
-    _write_small(root, "samples/split", np.array([names.index(s.split) for s in samples], np.int32), ("sample",))
-    root.attrs.update(
-        {
-            "splits": names,
-            "left_out": sum(plan.left_out for plan in plans),
-            "sessions": [_session_attrs(plan) for plan in plans],
-        }
-    )
-
-
-def _session_attrs(plan: Plan) -> dict[str, Any]:
-    attrs = plan.session.attrs
-    kept = {key: attrs.get(key) for key in ("subject", "fps", "consent", "hdri_convention")}
-    return {"name": plan.name, "cameras": list(plan.session.cameras), "hdris": list(plan.session.hdri_names), **kept}
-
-
-def _bake(store: ArrayStore, plans: Sequence[Plan], workers: int, progress: Progress, should_stop: ShouldStop) -> bool:
-    root = store.root
-    units = [
-        (plan, id, start)
-        for plan in plans
-        for id in plan.session.cameras
-        for start in (-1, *range(0, len(plan.pairs), SHARD_FRAMES))
-    ]
-    finished = set(cast(list[int], root.attrs.get("baked", [])))
-    pending = [i for i in range(len(units)) if i not in finished]
-    progress("dataset", len(finished), len(units))
+def _bake(
+    store: ArrayStore,
+    plans: Sequence[Plan],
+    spec: DatasetSpec,
+    workers: int,
+    progress: Progress,
+    should_stop: ShouldStop,
+) -> bool:
+    for plan in plans:
+        for id in plan.session.cameras if "background" in plan.optional else ():
+            path = f"cameras/{plan.name}/{id}/background"
+            store.write_small(path, bake_background(plan, id, spec), ("y", "x", "channel"))
+    units = [unit for plan in plans for unit in bake_units(store, plan)]
+    pending = [n for n, unit in enumerate(units) if not unit.is_done(store)]
+    done = len(units) - len(pending)
+    progress("dataset", done, len(units))
 
     def work(index: int) -> None:
-        plan, id, start = units[index]
-        if start < 0:
-            _bake_lights(root, plan, id)
-        else:
-            _bake_shard(store, plan, id, start, min(start + SHARD_FRAMES, len(plan.pairs)))
+        bake(store, units[index], spec)
 
     def mark(index: int) -> None:
-        finished.add(index)
-        root.attrs["baked"] = sorted(finished)
-        progress("dataset", len(finished), len(units))
+        nonlocal done
+        done += 1
+        progress("dataset", done, len(units))
 
     return run_units(work, pending, workers=workers, on_done=mark, should_stop=should_stop)
-
-
-def _bake_lights(root: zarr.Group, plan: Plan, id: str) -> None:
-    session, target = plan.session, plan.framings[id].target
-    size = (target.height, target.width)
-    for i in range(len(session.hdri_names)):
-        hdr = session.read_hdri(i, effective=plan.effective_light)
-        view = project_hdri(hdr, target.world_from_camera, *size, convention=session.hdri_convention)
-        for name, tone_map in (("ldr", tone_map_ldr), ("log", tone_map_log)):
-            _array(root, f"hdri_views/{plan.name}/{id}/{name}")[i] = tone_map(view).astype(np.float16)
-    background = f"cameras/{id}/background"
-    if session.has(background):
-        plate = session.read(background)
-        is_corrected = plan.corrected_colors and len(plan.keeps(id)) > 0
-        picture = plan.framings[id].bake(session.corrected(id, plate) if is_corrected else plate)
-        _write_small(root, f"cameras/{plan.name}/{id}/background", picture, ("y", "x", "channel"))
-
-
-def _bake_shard(store: ArrayStore, plan: Plan, id: str, start: int, stop: int) -> None:
-    framing = plan.framings[id]
-    keeps = plan.keeps(id)
-    group = f"cameras/{plan.name}/{id}"
-    names = [name for name in (*PICTURES, *COVERAGES) if name != "flat_compensated" or plan.has_compensated]
-    shards = {name: np.zeros((stop - start, *store.array(f"{group}/{name}").shape[1:]), np.uint8) for name in names}
-    for row, pair in enumerate(plan.pairs[start:stop]):
-        if pair not in keeps:
-            continue
-        for name, picture in _sources(plan, id, pair).items():
-            shards[name][row] = framing.bake(picture)
-        shards["weight"][row] = framing.coverage * np.uint8(255)
-    for name, values in shards.items():
-        store.write(f"{group}/{name}", start, values)
-
-
-def _sources(plan: Plan, id: str, pair: int) -> dict[str, npt.NDArray[np.uint8]]:
-    session, pairs = plan.session, plan.session.pairs
-    found = {
-        "flat": session.read_rgb(id, "flat", pair, corrected=plan.corrected_colors),
-        "relit": session.read_rgb(id, "relit", pair, corrected=plan.corrected_colors),
-        "mask": session.read_mask(id, "relit", pair),
-        "mask_flat": session.read_mask(id, "flat", pair),
-    }
-    wide = f"cameras/{id}/relit/mask_wide"
-    found["mask_wide"] = session.read_at(wide, int(pairs.relit[pair])) if session.has(wide) else found["mask"]
-    if plan.has_compensated:
-        moved = session.read_at(f"compensated/{id}", pair)
-        found["flat_compensated"] = session.corrected(id, moved) if plan.corrected_colors else moved
-    return found
-
-
-def _array(root: zarr.Group, path: str) -> zarr.Array[Any]:
-    found = root[path]
-    if not isinstance(found, zarr.Array):
-        raise StoreError(f"{root.store_path}: no array {path}")
-    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -35,6 +36,14 @@ class Framing:
         baked = self.resample(picture)
         return np.asarray(baked * (self.coverage[..., None] if baked.ndim == 3 else self.coverage), np.uint8)
 
+    def bake_weight(self, field: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """A loss weight over the session's picture, at any size, as the dataset shows it: 1..255, padding 0."""
+        (height, width), (whole_width, whole_height) = field.shape, self.resample.reduced
+        x = (self.resample.map_x + np.float32(0.5)) * np.float32(width / whole_width) - np.float32(0.5)
+        y = (self.resample.map_y + np.float32(0.5)) * np.float32(height / whole_height) - np.float32(0.5)
+        baked = cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(np.maximum(baked, 1) * self.coverage, np.uint8)
+
 
 def frame_camera(session: Session, camera: Camera, pairs: Sequence[int], spec: DatasetSpec) -> Framing:
     """Frame a camera: on the person of ``pairs`` plus 10 %, or the whole picture."""
@@ -47,19 +56,24 @@ def frame_camera(session: Session, camera: Camera, pairs: Sequence[int], spec: D
 
 
 def person_box(session: Session, camera: Camera, pairs: Sequence[int]) -> Box | None:
-    """Union of the undistorted masks plus 10 % a side, cut to the picture: (x0, y0, x1, y1); None without mask."""
+    """Union of the undistorted masks plus 10 % a side, cut to the picture: (x0, y0, x1, y1); None without mask.
+
+    Masks are joined as they were recorded and only the outline is undistorted: a region's extremes lie on it.
+    """
     union = np.zeros((camera.height, camera.width), np.uint8)
-    for pair in pairs:
-        if session.has_pair(camera.id, pair):
-            for kind in ("flat", "relit"):
-                np.maximum(union, session.read_mask(camera.id, kind, pair), out=union)  # type: ignore[arg-type]
-    union = Resampler.between(camera, camera.undistorted())(union)
-    rows, columns = np.flatnonzero((union > 127).any(axis=1)), np.flatnonzero((union > 127).any(axis=0))
-    if not len(rows):
+    for kind, numbers in (("flat", session.pairs.flat), ("relit", session.pairs.relit)):
+        once = dict(zip(numbers[list(pairs)].tolist(), pairs, strict=True))  # many pairs may share a flat picture
+        for pair in once.values():
+            np.maximum(union, session.read_mask(camera.id, kind, pair), out=union)  # type: ignore[arg-type]
+    outlines, _ = cv2.findContours((union > 127).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not outlines:
         return None
-    x0, x1, y0, y1 = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
-    dx, dy = CROP_MARGIN * (x1 - x0), CROP_MARGIN * (y1 - y0)
-    return max(0.0, x0 - dx), max(0.0, y0 - dy), min(float(camera.width), x1 + dx), min(float(camera.height), y1 + dy)
+    points = camera.undistort_pixels(np.concatenate(outlines)[:, 0].astype(np.float64))
+    limits = np.array([camera.width, camera.height], np.float64)
+    low, high = np.clip(points.min(axis=0), 0, limits - 1), np.clip(points.max(axis=0) + 1, 1, limits)
+    margin = CROP_MARGIN * (high - low)
+    (x0, y0), (x1, y1) = np.maximum(low - margin, 0), np.minimum(high + margin, limits)
+    return float(x0), float(y0), float(x1), float(y1)
 
 
 def crop_camera(camera: Camera, box: Box, width: int, height: int) -> Camera:

@@ -1,167 +1,263 @@
-"""Plan a dataset: freeze the spec, select pairs, split them, frame the cameras. Nothing is written."""
+"""Plan a dataset: select pairs, split them over all sessions at once, frame the cameras. Nothing is written."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from litdome.compute import default_workers, run_units
+from litdome.datasets.crops import CropPath, follow_region, need_parts
 from litdome.datasets.framing import Framing, frame_camera
-from litdome.datasets.spec import DatasetSpec, DecisionCopy, SessionRef, Splits
+from litdome.datasets.freeze import need_distinct
+from litdome.datasets.selection import (
+    BoolArray,
+    frames_read,
+    groups_of,
+    light_groups,
+    need_known_cameras,
+    usable_pairs,
+)
+from litdome.datasets.spec import DatasetSpec, Region
 from litdome.datasets.splits import (
     LEFT_OUT,
+    HeldOut,
     held_out_names,
     hold_out,
     pair_factors,
-    pair_reach,
     sample_split,
+    seen_lights,
     split_pairs,
-    unseen_lights,
 )
-from litdome.errors import UsageError
-from litdome.lighting import content_groups
-from litdome.store.decisions import effective_keep, read_decisions
-from litdome.store.provenance import digest
+from litdome.errors import ConfigError, UsageError
+from litdome.progress import Progress, ShouldStop, never, silent
 from litdome.store.session import Session
 
-
-@dataclass(frozen=True)
-class Sample:
-    """One row of the dataset."""
-
-    session: int
-    camera: int
-    pair: int
-    hdri: int
-    split: str
+StrArray = npt.NDArray[np.str_]
+Groups = Sequence[Sequence[str]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """What will be baked from one session."""
+    """What will be baked from one session.
+
+    Attributes:
+        name, session: The session and its name in the dataset.
+        splits: Split of each sample, shape (camera, pair), ``LEFT_OUT`` where there is none.
+        left_out: Usable (camera, pair) that the guard gaps cost.
+        groups: Content group of each HDRI entry.
+        framings: By camera.
+        crops: By camera and region.
+        light_gain: Multiplies the environment before projection.
+        optional: Pictures that every session of the dataset has: ``flat_compensated``, ``background``.
+    """
 
     name: str
     session: Session
-    pairs: tuple[int, ...]
-    samples: tuple[Sample, ...]
+    splits: StrArray
     left_out: int
+    groups: tuple[str, ...]
     framings: Mapping[str, Framing]
-    has_compensated: bool
-    effective_light: bool = False
-    corrected_colors: bool = False
+    crops: Mapping[str, Mapping[Region, CropPath]]
+    light_gain: float
+    optional: frozenset[str]
+
+    @cached_property
+    def pairs(self) -> tuple[int, ...]:
+        """Pairs that any camera has a sample of."""
+        return tuple(np.flatnonzero((self.splits != LEFT_OUT).any(axis=0)).tolist())
 
     def keeps(self, camera: str) -> frozenset[int]:
         """Pairs of one camera that are samples."""
-        index = self.session.cameras.index(camera)
-        return frozenset(sample.pair for sample in self.samples if sample.camera == index)
+        return frozenset(np.flatnonzero(self.splits[self.session.cameras.index(camera)] != LEFT_OUT).tolist())
 
 
-def freeze_spec(sessions: Sequence[Session], spec: DatasetSpec) -> DatasetSpec:
-    """``spec`` with the sessions' fingerprints and the decisions as they stand now."""
-    refs, copies = [], []
-    names = session_names([session.url for session in sessions])
-    for name, session in zip(names, sessions, strict=True):
-        refs.append(SessionRef(path=session.url, name=name, fingerprint=session_fingerprint(session, spec)))
-        for decision in read_decisions(session.url):
-            copies.append(DecisionCopy(session=name, **asdict(decision)))
-    return spec.model_copy(update={"sessions": tuple(refs), "decisions": tuple(copies)})
+def plan_dataset(
+    sessions: Sequence[Session],
+    spec: DatasetSpec,
+    *,
+    workers: int | None = None,
+    progress: Progress = silent,
+    should_stop: ShouldStop = never,
+) -> tuple[Plan, ...] | None:
+    """Select, split and frame.
 
+    Args:
+        sessions: In the order of ``spec.sessions``.
+        spec: Frozen.
+        workers, progress, should_stop: Threads, a camera each, and callbacks.
 
-def session_names(urls: Sequence[str]) -> list[str]:
-    """Names inside a dataset: the stores' stems, numbered where two are the same."""
-    stems = [url.rstrip("/").rsplit("/", 1)[-1].removesuffix(".zarr") for url in urls]
-    return [stem if stems.count(stem) == 1 else f"{stem}-{i}" for i, stem in enumerate(stems)]
+    Returns:
+        A plan for each session; None when ``should_stop`` ended it.
 
-
-def session_fingerprint(session: Session, spec: DatasetSpec) -> str:
-    """One fingerprint over the records of all stages that a dataset reads; of color and lights only if it asks for what
-    they make."""
-    unread = {"color": spec.colors == "recorded", "lights": spec.hdris == "requested"}
-    records = (record for record in session.records() if not unread.get(record.stage))
-    return digest({record.stage: record.fingerprint for record in records})
-
-
-def plan_session(index: int, name: str, session: Session, spec: DatasetSpec) -> Plan:
-    """Select, split and frame one session."""
-    rig, pairs = session.rig, session.pairs
-    if not session.has(f"cameras/{session.cameras[0]}/relit/mask_raw"):
-        raise UsageError(f"{session.url}: a dataset needs masks", hint=f"litdome segment {session.url}")
-    usable = usable_pairs(session, spec)
-    names = pair_splits(session, spec)
-    held_cameras = held_out_names(spec.splits.cameras, body_cameras(session), spec.splits.seed, 3)
-    samples = [
-        Sample(index, c, int(p), int(pairs.hdri[p]), sample_split(names[id in held_cameras][p], id in held_cameras))
-        for c, id in enumerate(session.cameras)
-        for p in np.flatnonzero(usable[c])
+    Raises:
+        CalibrationError: A session without calibration, or without colours where corrected ones are asked for.
+        ConfigError: A held-out name that is not there.
+        UsageError: No masks, no part labels for crops, a filter of unknown names, a recording that comes twice.
+    """
+    need_distinct(sessions)
+    need_known_cameras(sessions, spec)
+    for session in sessions:
+        _need_ready(session, spec)
+    optional = optional_pictures(sessions)
+    names = [ref.name for ref in spec.sessions]
+    usable = [usable_pairs(session, spec) for session in sessions]
+    held = held_out_names(spec.splits.cameras, body_cameras(sessions), spec.splits.seed, 3)
+    trained = [_trained_pairs(*each, held) for each in zip(sessions, usable, strict=True)]
+    groups = light_groups(sessions, names)
+    splits = [
+        _sample_splits(session, own, factors, held)
+        for session, own, factors in zip(sessions, usable, pair_splits(sessions, spec, groups, trained), strict=True)
     ]
-    left_out = sum(sample.split == LEFT_OUT for sample in samples)
-    samples = [sample for sample in samples if sample.split != LEFT_OUT]
-    chosen = tuple(sorted({sample.pair for sample in samples}))
-    framings = {camera.id: frame_camera(session, camera, chosen, spec) for camera in rig.cameras}
-    compensated = all(session.has(f"compensated/{id}") for id in session.cameras)
-    effective = spec.hdris == "effective"
-    if effective and session.hdri_names:
-        session.read_hdri(0, effective=True)  # refused now, not in the middle of baking
-    corrected = spec.colors == "corrected"
-    for id in {session.cameras[sample.camera] for sample in samples} if corrected else ():
-        session.color_correction(id)  # likewise
-    return Plan(name, session, chosen, tuple(samples), left_out, framings, compensated, effective, corrected)
+    for session, found in zip(sessions, splits, strict=True) if spec.colors == "corrected" else ():
+        _need_colors(session, found)
+    units = [(n, id) for n, session in enumerate(sessions) for id in session.cameras]
+    framings: list[dict[str, Framing]] = [{} for _ in sessions]
+    crops: list[dict[str, dict[Region, CropPath]]] = [{} for _ in sessions]
+
+    def frame(index: int) -> None:
+        n, id = units[index]
+        session, camera = sessions[n], sessions[n].rig[id]
+        own = np.flatnonzero(splits[n][session.cameras.index(id)] != LEFT_OUT).tolist()
+        framings[n][id] = frame_camera(session, camera, own, spec)
+        crops[n][id] = {
+            region: follow_region(session, camera, region, own, size) for region, size in spec.crops.items()
+        }
+
+    count = 0
+
+    def framed(index: int) -> None:
+        nonlocal count
+        count += 1
+        progress("frame", count, len(units))
+
+    if not run_units(
+        frame, range(len(units)), workers=workers or default_workers(), on_done=framed, should_stop=should_stop
+    ):
+        return None
+    return tuple(
+        Plan(
+            name=ref.name,
+            session=sessions[n],
+            splits=splits[n],
+            left_out=int(usable[n].sum() - (splits[n] != LEFT_OUT).sum()),
+            groups=tuple(groups[n]),
+            framings=framings[n],
+            crops=crops[n],
+            light_gain=ref.light_gain,
+            optional=optional,
+        )
+        for n, ref in enumerate(spec.sessions)
+    )
 
 
-def pair_splits(session: Session, spec: DatasetSpec) -> dict[bool, list[str]]:
-    """Held-out factors of each pair, for training cameras (False, with guard gaps) and held-out cameras (True)."""
-    pairs, groups = session.pairs, light_groups(session)
-    held = hold_out(_by_group(spec.splits, session, groups), light_groups=groups, pair_count=len(pairs))
-    last = np.where(pairs.next_flat_frame >= 0, pairs.next_flat_frame, pairs.relit_frame)
-    reach = pair_reach(pairs.flat_frame, last, session.frames("flat"), flat_neighbours(session))
-    guarded = split_pairs(pairs.hdri, *reach, held)
-    unseen = unseen_lights(guarded, pairs.hdri, groups)
-    factors = pair_factors(pairs.hdri, replace(held, lights=held.lights | unseen))
-    exact = [name if name in ("train", LEFT_OUT) else factors[i] for i, name in enumerate(guarded)]
-    return {False: exact, True: factors}
+def pair_splits(
+    sessions: Sequence[Session],
+    spec: DatasetSpec,
+    groups: Groups,
+    trained: Sequence[npt.NDArray[np.bool_]] | None = None,
+) -> list[dict[bool, list[str]]]:
+    """Held-out factors of each pair of each session, for training cameras (False, with guard gaps) and held-out cameras
+    (True). Lights are held out, and seen, over all sessions together.
+
+    Args:
+        sessions, spec: What is split, and how.
+        groups: `light_groups` of the sessions.
+        trained: Pairs that any training camera has, by session, shape (pair,); all by default.
+    """
+    known = sorted({group for own in groups for group in own})
+    wanted = spec.splits.lights
+    wanted = groups_of(wanted, sessions, groups) if isinstance(wanted, tuple) else wanted
+    held_groups = held_out_names(wanted, known, spec.splits.seed, 2)
+    names = [ref.name for ref in spec.sessions] or [""] * len(sessions)
+    if isinstance(spec.splits.motion_from, dict):
+        _need_names(spec.splits.motion_from, names)
+    helds, guarded = [], []
+    for n, session in enumerate(sessions):
+        pairs = session.pairs
+        held = hold_out(held_groups, spec.splits.motion_of(names[n]), light_groups=groups[n], pair_count=len(pairs))
+        helds.append(held)
+        guarded.append(_guarded(session, held, None if trained is None else trained[n]))
+    seen = frozenset[str]().union(
+        *(seen_lights(each, s.pairs.hdri, own) for each, s, own in zip(guarded, sessions, groups, strict=True))
+    )
+    found = []
+    for session, held, each, own in zip(sessions, helds, guarded, groups, strict=True):
+        unseen = frozenset(i for i, group in enumerate(own) if seen and group not in seen)
+        factors = pair_factors(session.pairs.hdri, replace(held, lights=held.lights | unseen))
+        exact = [name if name in ("train", LEFT_OUT) else factors[i] for i, name in enumerate(each)]
+        found.append({False: exact, True: factors})
+    return found
 
 
-def body_cameras(session: Session) -> list[str]:
-    """Ids of the cameras that may be held out."""
-    return [camera.id for camera in session.rig.cameras if camera.role == "body"]
+def _guarded(session: Session, held: HeldOut, trained: npt.NDArray[np.bool_] | None) -> list[str]:
+    """`split_pairs` among the pairs that count; the others are left out and cost no guard gap."""
+    counting = np.arange(len(session.pairs)) if trained is None else np.flatnonzero(trained)
+    first, last = (reach[counting] for reach in frames_read(session))
+    among = replace(held, motion_from=int(np.searchsorted(counting, held.motion_from)))
+    names = [LEFT_OUT] * len(session.pairs)
+    for pair, name in zip(counting, split_pairs(session.pairs.hdri[counting], first, last, among), strict=True):
+        names[pair] = name
+    return names
 
 
-def usable_pairs(session: Session, spec: DatasetSpec) -> npt.NDArray[np.bool_]:
-    """Which (camera, pair) may be samples: recorded, selected, and kept by scores and decisions."""
-    count = len(session.pairs)
-    recorded = np.array([[session.has_pair(id, p) for p in range(count)] for id in session.cameras], bool)
-    recorded = recorded.reshape(len(session.cameras), count)
-    usable = recorded.copy()
-    if spec.select.filter == "keep" and session.has("quality/keep"):
-        usable &= session.read("quality/keep")
-    usable = np.asarray(effective_keep(usable, session.cameras, read_decisions(session.url)) & recorded)
-    if spec.select.cameras is not None:
-        usable &= np.isin(session.cameras, spec.select.cameras)[:, None]
-    if spec.select.pairs is not None:
-        start, stop = spec.select.pairs
-        usable[:, :start] = False
-        usable[:, stop:] = False
-    return usable
+def body_cameras(sessions: Sequence[Session]) -> list[str]:
+    """Ids of the cameras that may be held out, of all sessions: one id is held out of all of them."""
+    return sorted({camera.id for session in sessions for camera in session.rig.cameras if camera.role == "body"})
 
 
-def flat_neighbours(session: Session) -> int:
-    """How many flat frames each way the masks of a flat frame read."""
-    record = session.record("deflicker")
-    return 0 if record is None else int(record.config.get("window_pairs", 3)) // 2  # its first version had a window
+def optional_pictures(sessions: Sequence[Session]) -> frozenset[str]:
+    """Which of ``flat_compensated`` and ``background`` all sessions have.
+
+    Raises:
+        UsageError: Some are aligned and some are not.
+    """
+    paths = {"flat_compensated": "compensated/{}", "background": "cameras/{}/background"}
+    has = {
+        key: [all(session.has(path.format(id)) for id in session.cameras) for session in sessions]
+        for key, path in paths.items()
+    }
+    aligned = has["flat_compensated"]
+    if any(aligned) and not all(aligned):
+        url = sessions[aligned.index(False)].url
+        raise UsageError(f"{url}: not aligned, other sessions are", hint=f"litdome align {url}")
+    return frozenset(key for key, found in has.items() if all(found))
 
 
-def light_groups(session: Session) -> list[str]:
-    """Content group of each HDRI entry (`litdome.lighting.content_groups`)."""
-    return content_groups((name, session.read_hdri(n)) for n, name in enumerate(session.hdri_names))
+def _trained_pairs(session: Session, usable: BoolArray, held: frozenset[str]) -> BoolArray:
+    """Pairs that any camera that is not held out may use, shape (pair,)."""
+    rows = [row for id, row in zip(session.cameras, usable, strict=True) if id not in held]
+    return np.asarray(np.any(rows, axis=0)) if rows else np.zeros(usable.shape[1], bool)
 
 
-def _by_group(splits: Splits, session: Session, groups: Sequence[str]) -> Splits:
-    """Held-out lights that are given by file or entry name as the content groups that they belong to."""
-    if not isinstance(splits.lights, tuple):
-        return splits
-    entries = session.schedule.entries
-    group_of = {entry.name: group for entry, group in zip(entries, groups, strict=True)}
-    group_of |= {entry.entry: group for entry, group in zip(entries, groups, strict=True)}
-    return splits.model_copy(update={"lights": tuple(group_of.get(name, name) for name in splits.lights)})
+def _sample_splits(
+    session: Session, usable: BoolArray, factors: Mapping[bool, Sequence[str]], held: frozenset[str]
+) -> StrArray:
+    rows = [[sample_split(name, id in held) for name in factors[id in held]] for id in session.cameras]
+    named = np.array(rows, dtype="<U32").reshape(usable.shape)
+    return np.where(usable, named, LEFT_OUT)
+
+
+def _need_names(motion_from: Mapping[str, float | int], names: Sequence[str]) -> None:
+    unknown = sorted(set(motion_from) - set(names))
+    if unknown:
+        raise ConfigError(f"splits.motion_from: no session {unknown[0]}", hint=f"there are: {', '.join(names)}")
+
+
+def _need_ready(session: Session, spec: DatasetSpec) -> None:
+    """Refused now, not in the middle of baking."""
+    for id in session.rig.ids:
+        if not session.has(f"cameras/{id}/relit/mask_raw"):
+            raise UsageError(f"{session.url}: a dataset needs masks", hint=f"litdome segment {session.url}")
+        need_parts(session, id, tuple(spec.crops))
+    if spec.hdris == "effective" and session.hdri_names:
+        session.read_hdri(0, effective=True)
+
+
+def _need_colors(session: Session, splits: StrArray) -> None:
+    for id, row in zip(session.cameras, splits, strict=True):
+        if (row != LEFT_OUT).any():
+            session.color_correction(id)

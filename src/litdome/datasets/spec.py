@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from litdome.store.provenance import digest
+
+DATASET_SCHEMA = "1.1"  # 1.1: weights, crops, windows of pairs, shards of hdri_views
+Region = Literal["face", "hands"]
+MOTION_FROM = 0.8
 
 
 class _Table(BaseModel):
@@ -19,6 +23,8 @@ class SessionRef(_Table):
     path: str = Field(description="Path or URL of the session")
     name: str = Field(description="Name inside the dataset")
     fingerprint: str = Field("", description="Fingerprint of the session's records when the dataset was built")
+    stages: dict[str, str] = Field({}, description="Fingerprint of each stage's record that a dataset reads")
+    light_gain: float = Field(1.0, description="Multiplies the environment before projection")
 
 
 class Select(_Table):
@@ -29,6 +35,7 @@ class Select(_Table):
     filter: Literal["keep", "all"] = Field(
         "keep", description="keep: what align and the curator keep; all: every pair that was recorded"
     )
+    where: str = Field("", description='Only what fits a filter: "shift_px < 3 and reliability > 0.8"')
 
 
 class Size(_Table):
@@ -46,13 +53,25 @@ class Splits(_Table):
 
     seed: int = Field(0, description="Draws the held-out lights and cameras")
     lights: float | tuple[str, ...] = Field(0.1, description="Share of the HDRIs, or their names; 0 holds none out")
-    motion_from: float | int | None = Field(
-        0.8, description="First held-out pair: a share of the take (float) or a pair number; none: no held-out motion"
+    motion_from: float | int | dict[str, float | int] | None = Field(
+        MOTION_FROM,
+        description="First held-out pair: a share of the take (float), a pair number, or either by session name "
+        "(others: 0.8); none: no held-out motion",
     )
     cameras: float | tuple[str, ...] = Field(
         0.1,
         description="Share of the body cameras, or their ids; 0 (or fewer than 3 cameras) holds none out",
     )
+
+    def motion_of(self, session: str) -> float | int | None:
+        """`motion_from` of one session, by its name in the dataset."""
+        return self.motion_from.get(session, MOTION_FROM) if isinstance(self.motion_from, dict) else self.motion_from
+
+
+class Storage(_Table):
+    """How arrays are written; what they hold does not depend on it."""
+
+    codec: Literal["zstd", "lz4"] = Field("zstd", description="zstd: smaller; lz4: read faster. Both at level 1")
 
 
 class DecisionCopy(_Table):
@@ -80,15 +99,16 @@ class DatasetSpec(_Table):
         "recorded", description="recorded: each camera's own colours; corrected: brought to one reference by color"
     )
     splits: Splits = Splits()
+    store: Storage = Storage()
+    crops: dict[Region, Annotated[int, Field(ge=16, le=4096)]] = Field(
+        {}, description="Crops at the recorded resolution, px a side: {face = 512, hands = 384}; needs part labels"
+    )
     decisions: tuple[DecisionCopy, ...] = ()
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of the spec; sessions count by name and fingerprint, not by path."""
-        # specs of earlier versions, which had no such choice, keep their fingerprint
-        choices = (("hdris", "requested"), ("colors", "recorded"))
-        as_before = {name for name, before in choices if getattr(self, name) == before}
-        plain: dict[str, Any] = self.model_dump(mode="json", exclude=as_before)
+        """sha256 of the spec and the schema; sessions count by name and fingerprint, not by path."""
+        plain: dict[str, Any] = {"schema": DATASET_SCHEMA, **self.model_dump(mode="json")}
         for session in plain["sessions"]:
             del session["path"]
         return digest(plain)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from litdome.datasets.spec import Splits
 from litdome.errors import ConfigError
 
 LEFT_OUT = ""
@@ -41,19 +40,26 @@ def held_out_names(wanted: float | tuple[str, ...], names: Sequence[str], seed: 
     return frozenset(np.array(sorted(names))[order[:count]].tolist())
 
 
-def hold_out(splits: Splits, *, light_groups: Sequence[str], pair_count: int) -> HeldOut:
-    """Which lights and motion a session holds out.
+def hold_out(
+    held_groups: frozenset[str],
+    motion_from: float | int | None,
+    *,
+    light_groups: Sequence[str],
+    pair_count: int,
+) -> HeldOut:
+    """Which of its lights and motion one session holds out.
 
     Args:
-        splits: The rule.
-        light_groups: Content group of each HDRI entry (rotations and gains of one map share a group).
+        held_groups: Content groups that the whole dataset holds out.
+        motion_from: First held-out pair: a share of the take (float), a pair number, or none.
+        light_groups: Content group of each HDRI entry of the session.
         pair_count: Pairs of the session.
     """
-    groups = held_out_names(splits.lights, sorted(set(light_groups)), splits.seed, 2)
-    lights = frozenset(i for i, group in enumerate(light_groups) if group in groups)
-    first = splits.motion_from
-    motion_from = pair_count if first is None else round(first * pair_count) if isinstance(first, float) else first
-    return HeldOut(lights, motion_from)
+    lights = frozenset(i for i, group in enumerate(light_groups) if group in held_groups)
+    first = motion_from
+    return HeldOut(
+        lights, pair_count if first is None else round(first * pair_count) if isinstance(first, float) else first
+    )
 
 
 def pair_reach(
@@ -99,7 +105,7 @@ def split_pairs(
 
     Args:
         hdri: Entry of each pair, shape (pair,).
-        first, last: What each pair reads (`pair_reach`).
+        first, last: What each pair reads (`pair_reach`); pairs come in the order of time.
         held: What is held out.
 
     Returns:
@@ -107,25 +113,42 @@ def split_pairs(
     """
     factors = np.array(pair_factors(hdri, held))
     tests = np.isin(factors, ["motion", "light_motion"])
-    meets = (first[:, None] <= last[None]) & (first[None] <= last[:, None])
-    train = (factors == "train") & ~meets[:, tests].any(axis=1)
+    start, stop = meetings(first, last)
+    train = (factors == "train") & (_counted(tests, start, stop) == 0)
     budget = GUARD_BUDGET * train.sum()
-    admitted = np.zeros(len(hdri), bool)
-    lost = np.zeros(len(hdri), bool)
-    for pair in sorted(np.flatnonzero(factors == "light"), key=lambda i: (int((meets[i] & train).sum()), int(i))):
-        cost = int(((meets[pair] | lost) & train).sum())
-        if not admitted.any() or cost <= budget:
+    admitted, lost = np.zeros(len(hdri), bool), np.zeros(len(hdri), bool)
+    cost_of = _counted(train, start, stop)
+    cost = 0
+    for pair in sorted(np.flatnonzero(factors == "light"), key=lambda i: (int(cost_of[i]), int(i))):
+        reached = slice(start[pair], stop[pair])
+        more = int((train[reached] & ~lost[reached]).sum())
+        if not admitted.any() or cost + more <= budget:
             admitted[pair] = True
-            lost |= meets[pair]
+            lost[reached] = True
+            cost += more
     used = tests | admitted | (train & ~lost)
     return [str(name) if keep else LEFT_OUT for name, keep in zip(factors, used, strict=True)]
 
 
-def unseen_lights(splits: Sequence[str], hdri: npt.NDArray[np.int32], groups: Sequence[str]) -> frozenset[int]:
-    """Entries whose content group no training pair shows; all but those drawn by the seed were lit too late or too
-    close to a test. A test under one of them tests light too, and is named so. Empty where nothing is trained on."""
-    seen = {groups[hdri[i]] for i, split in enumerate(splits) if split == "train" and hdri[i] >= 0}
-    return frozenset(i for i, group in enumerate(groups) if group not in seen) if seen else frozenset()
+def meetings(
+    first: npt.NDArray[np.int32], last: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The pairs that each pair may share a frame with, as half-open ranges; exact where neither ever falls."""
+    first, last = np.minimum.accumulate(first[::-1])[::-1], np.maximum.accumulate(last)
+    return np.searchsorted(last, first, side="left"), np.searchsorted(first, last, side="right")
+
+
+def _counted(
+    flags: npt.NDArray[np.bool_], start: npt.NDArray[np.intp], stop: npt.NDArray[np.intp]
+) -> npt.NDArray[np.intp]:
+    """How many of ``flags`` are set in each range."""
+    total = np.concatenate([[0], np.cumsum(flags)])
+    return np.asarray(total[stop] - total[start])
+
+
+def seen_lights(splits: Sequence[str], hdri: npt.NDArray[np.int32], groups: Sequence[str]) -> frozenset[str]:
+    """Content groups that training pairs show."""
+    return frozenset(groups[hdri[i]] for i, split in enumerate(splits) if split == "train" and hdri[i] >= 0)
 
 
 def sample_split(pair_split: str, camera_held_out: bool) -> str:
