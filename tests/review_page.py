@@ -21,17 +21,25 @@ from litdome.store.session import Session
 CAMERAS = ("c00", "c01")
 WIDTH, HEIGHT = 48, 64
 MAX_SHIFT_PX = 6.0
-ENTRIES = (HdriEntry("park"), HdriEntry("street"))
+LIGHTS = ("park", "street")
 
 
-def make_session(path: Path, pairs: int = 12) -> Session:
+def make_session(
+    path: Path,
+    pairs: int = 12,
+    *,
+    name: str = "take09",
+    cameras: tuple[str, str] = CAMERAS,
+    lights: tuple[str, str] = LIGHTS,
+) -> Session:
     """A take of two cameras: the shift of pair p is p / 2 px in c00 and 2.5 px in c01; above 6 px align leaves out.
 
     Flat pictures are light, relit ones dark, both bluer with the pair; c01 did not record pair 1.
     """
-    attrs = {"name": "take09", "subject": "s03", "fps": 25.0, "transfer": "srgb", "hdri_convention": "physical"}
+    entries = tuple(map(HdriEntry, lights))
+    attrs = {"name": name, "subject": "s03", "fps": 25.0, "transfer": "srgb", "hdri_convention": "physical"}
     session = Session.new(str(path), {**attrs, "recording": "/stage/take09"})
-    about = {"camera_ids": list(CAMERAS), "roles": ["body", "face"], "models": ["pinhole5"] * 2}
+    about = {"camera_ids": list(cameras), "roles": ["body", "face"], "models": ["pinhole5"] * 2}
     session.write_small("rig/size", np.tile(np.int32([WIDTH, HEIGHT]), (2, 1)), ("camera", "2"), attrs=about)
     kind = np.tile(np.uint8([1, 2]), pairs)
     lit = np.where(kind == 2, np.arange(2 * pairs) // 2 % 2, -1).astype(np.int32)
@@ -39,14 +47,14 @@ def make_session(path: Path, pairs: int = 12) -> Session:
     present[1, 3] = False
     time_ns = np.arange(2 * pairs) * 40_000_000
     session.write_small("schedule/kind", kind, ("frame",))
-    session.write_small("schedule/hdri", lit, ("frame",), attrs={"entries": [asdict(entry) for entry in ENTRIES]})
+    session.write_small("schedule/hdri", lit, ("frame",), attrs={"entries": [asdict(entry) for entry in entries]})
     session.write_small("schedule/time_ns", time_ns, ("frame",))
     session.write_small("schedule/present", present, ("camera", "frame"))
     for stored, word in (("flat", "flat"), ("relit", "hdri")):
-        session.write_small(f"frames/{stored}", frames_of_kind(LightingSchedule(kind, lit, ENTRIES), word), (stored,))
-    for name, values in vars(make_pairs(LightingSchedule(kind, lit, ENTRIES), time_ns)).items():
-        session.write_small(f"pairs/{name}", values, ("pair",))
-    for camera in CAMERAS:
+        session.write_small(f"frames/{stored}", frames_of_kind(LightingSchedule(kind, lit, entries), word), (stored,))
+    for column, values in vars(make_pairs(LightingSchedule(kind, lit, entries), time_ns)).items():
+        session.write_small(f"pairs/{column}", values, ("pair",))
+    for camera in cameras:
         for stored, level in (("flat", 200), ("relit", 60)):
             pictures = np.full((pairs, HEIGHT, WIDTH, 3), level, np.uint8)
             pictures[..., 2] = (np.arange(pairs) * 200 // pairs)[:, None, None]

@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 
 from litdome.cli import cli, run
 from litdome.errors import StoreError, UsageError
-from litdome.report.status import pair_quality
 from litdome.store.decisions import Decision, add_decision, decisions_folder, read_decisions
+from litdome.store.pair_columns import pair_columns
 from litdome.store.session import Session
 from litdome.web.app import MAX_BODY_BYTES, review_app
 from litdome.web.review import Change, Changes, Review
@@ -212,12 +212,12 @@ def test_views_are_made_or_refused_in_words(page: TestClient, session: Session) 
 
 
 def test_a_decision_is_a_file_that_every_reader_heeds(page: TestClient, session: Session) -> None:
-    before = pair_quality(session).keep
+    before = pair_columns(session).keep
     assert post(page, drop()) == 200
     (found,) = read_decisions(session.url)
     assert (found.action, found.cameras, found.pairs) == ("drop", ("c00",), ((2, 3),))
     assert (found.author, found.reason) == ("ann", "mask") and re.match(r"20\d\d-.*\.\d{6}\+00:00", found.time)
-    changed = pair_quality(session).keep != before
+    changed = pair_columns(session).keep != before
     assert np.argwhere(changed).tolist() == [[0, 2]]
     state = np.frombuffer(page.get("/api/state").content, np.uint8).reshape(2, -1)
     assert state[0, 2] == 2 and state[0, 3] == 1
@@ -228,7 +228,7 @@ def test_a_decision_is_a_file_that_every_reader_heeds(page: TestClient, session:
 def test_whoever_thinks_twice_within_a_second_means_the_second(page: TestClient, session: Session) -> None:
     for n in range(20):
         assert post(page, drop(action="keep" if n % 2 else "drop")) == 200
-        assert pair_quality(session).keep[0, 2] == bool(n % 2)
+        assert pair_columns(session).keep[0, 2] == bool(n % 2)
     times = [decision.time for decision in read_decisions(session.url)]
     assert len(set(times)) == 20 and times == sorted(times)
 
@@ -238,7 +238,7 @@ def test_a_decision_counts_even_after_one_of_a_clock_that_is_ahead(session: Sess
     add_decision(session.url, ahead)
     review = Review(session, author="ann")
     review.decide(Changes(reason="fine", changes=[Change(action="keep", camera="c00", pairs=[[2, 3]])]))
-    assert pair_quality(session).keep[0].tolist() == [pair == 2 for pair in range(12)]
+    assert pair_columns(session).keep[0].tolist() == [pair == 2 for pair in range(12)]
 
 
 def test_decisions_made_elsewhere_are_seen(page: TestClient, session: Session) -> None:
@@ -301,7 +301,7 @@ def test_a_disk_that_refuses_is_told_and_not_taken_for_saved(session: Session, p
         assert answer.status_code == 500 and "take09.decisions" in answer.json()["error"]["message"]
     finally:
         folder.unlink()
-    assert pair_quality(session).keep[0, 2]
+    assert pair_columns(session).keep[0, 2]
 
 
 def test_a_damaged_decision_is_named(session: Session, page: TestClient) -> None:

@@ -8,13 +8,15 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from filter_cases import FITS, PLAIN, REFUSED, case_columns
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from review_page import MAX_SHIFT_PX, make_session, served
 from test_report_browser import BROWSERS
 
-from litdome.report.status import pair_quality
-from litdome.store.decisions import decisions_folder, read_decisions
+from litdome.store.decisions import Decision, add_decision, decisions_folder, read_decisions
+from litdome.store.pair_columns import pair_columns
 from litdome.store.session import Session
+from litdome.web.review import DECIDED, KEPT
 
 PAIRS = 3000
 SECONDS = 20_000  # a busy machine; ms
@@ -85,7 +87,7 @@ def saved(page: Page) -> None:
 
 
 def keep(session: Session) -> np.ndarray:
-    return pair_quality(session).keep
+    return pair_columns(session).keep
 
 
 def here(page: Page) -> str:
@@ -167,6 +169,35 @@ def test_a_threshold_says_what_it_drops_and_drops_that(page: Page, made: Session
     assert counted(page) == PAIRS and here(page) == at  # the whole list again, at the same pair
 
 
+IN_PAGE = """async ({ plain, texts }) => {
+  const { parseFilter } = await import("/page/filter.js");
+  const nan = values => Float32Array.from(values.flat(), value => value ?? NaN);
+  const pairs = plain.hdri.length, cameras = plain.cameras.map(id => ({ id }));
+  const table = {
+    about: { cameras, pairs, hdris: plain.hdris, regions: plain.regions, reasons: plain.reasons },
+    values: Object.fromEntries(Object.entries(plain.scores).map(([name, values]) => [name, nan(values)])),
+    hdri: Int32Array.from(plain.hdri), reason: Uint16Array.from(plain.reason.flat()),
+    state: Uint8Array.from(plain.state),
+  };
+  return texts.map(text => {
+    let fits;
+    try { fits = parseFilter(text, table); } catch (error) { return error.message; }
+    const row = camera => Array.from({ length: pairs }, (_, pair) => Number(fits(camera * pairs + pair))).join("");
+    return cameras.map((_, camera) => row(camera));
+  });
+}"""
+
+
+def test_the_page_understands_filters_as_the_command_line_does(filtered: Page) -> None:
+    columns = case_columns()
+    state = (KEPT * columns.keep + DECIDED * (columns.deciding >= 0)).ravel().tolist()
+    texts = [text for text, *_ in FITS]
+    found = filtered.evaluate(IN_PAGE, {"plain": {**PLAIN, "state": state}, "texts": [*texts, *REFUSED]})
+    assert dict(zip(texts, found, strict=False)) == {text: [first, second] for text, first, second in FITS}
+    refusals = found[len(texts) :]
+    assert [text for text, said in zip(REFUSED, refusals, strict=True) if not isinstance(said, str)] == []
+
+
 @pytest.mark.parametrize(
     ("text", "count"),
     [
@@ -179,6 +210,7 @@ def test_a_threshold_says_what_it_drops_and_drops_that(page: Page, made: Session
         ("kept", 2 * PAIRS - PAIRS // 2 - 1),
         ("decided", 0),
         ("hands_shift_px<=0", 1),
+        ("shift_px > 10 and region == hands", PAIRS - 11),  # of c00: the hands' shift of pair p is p px
     ],
 )
 def test_filters(filtered: Page, text: str, count: int) -> None:
@@ -233,6 +265,34 @@ def test_one_pair_in_every_view(page: Page) -> None:
     saved(page)
     page.keyboard.press("g")
     assert here(page) == "c01 · 2"
+
+
+def test_names_and_words_of_others_are_shown_as_text(tmp_path: Path, browser: Browser) -> None:
+    evil = '<img src=x onerror="window.stung=1"><script>window.stung=1;'
+    session = make_session(tmp_path / "take.zarr", name=evil, cameras=(evil, "c01"), lights=(evil, "street"))
+    add_decision(session.url, Decision("drop", (evil,), ((0, 1),), evil, evil))
+    with served(session.url) as (_, address), opened(browser, address) as page:
+        choose(page, "", "", f"hdri == '{evil}' and decided")
+        assert here(page) == f"{evil} · 0" and page.inner_text("#name") == evil
+        page.keyboard.press("Enter")
+        facts = page.locator("#facts")
+        expect(facts.locator("h2")).to_have_text(f"{evil} · 0")
+        expect(facts.locator("li")).to_contain_text(f"drop: {evil}")
+        expect(facts.locator("li small")).to_contain_text(evil)
+        expect(facts.locator("dd").first).to_have_text(evil)
+        page.wait_for_selector("#below:not(.none)")
+        page.fill("#filter", f"shift_px > '{evil}'")
+        page.press("#filter", "Enter")
+        expect(page.locator("#wrong")).to_contain_text("<img")
+        page.fill("#reason", evil)
+        page.focus("#stage")
+        page.keyboard.press("x")
+        saved(page)
+        page.keyboard.press("k")
+        expect(facts.locator("li").first).to_contain_text(f"drop: {evil}")
+        assert page.evaluate("window.stung ?? null") is None
+        assert page.locator("script").count() == 1 and page.locator("img[onerror]").count() == 0
+    assert read_decisions(session.url)[-1].cameras == (evil,)
 
 
 def test_what_a_killed_server_did_not_confirm_is_said_and_sent_to_the_next(made: Session, browser: Browser) -> None:

@@ -35,10 +35,11 @@ export class Histogram {
   // Items beyond the threshold, the doubtful ones nearest to it first.
   get beyond() {
     if (this.threshold === null) return null;
+    const threshold = Math.fround(this.threshold); // as scores are, and filters compare
     let [low, high] = [0, this.sorted.length];
     while (low < high) {
       const middle = (low + high) >> 1, value = this.column[this.sorted[middle]];
-      if (this.below ? value < this.threshold : value <= this.threshold) low = middle + 1;
+      if (this.below ? value < threshold : value <= threshold) low = middle + 1;
       else high = middle;
     }
     return this.below ? this.sorted.slice(0, low).reverse() : this.sorted.subarray(low);

@@ -36,7 +36,7 @@ export class Single {
 
   address(item, view, whole) {
     const { id } = cameraOf(this.table, item);
-    return `/picture/${view}/${id}/${pairOf(this.table, item)}?v=${this.table.about.version}${whole ? "&whole=1" : ""}`;
+    return `/picture/${view}/${encodeURIComponent(id)}/${pairOf(this.table, item)}?v=${this.table.about.version}${whole ? "&whole=1" : ""}`;
   }
 
   set(image, address) {
@@ -81,7 +81,7 @@ export class Single {
   }
 
   async tell(list, camera, pair, line) {
-    const { decisions } = await ask(`/api/history/${camera}/${pair}`).then(answer => answer.json());
+    const { decisions } = await ask(`/api/history/${encodeURIComponent(camera)}/${pair}`).then(answer => answer.json());
     for (const { action, reason, author, time } of decisions.reverse()) {
       const entry = line("li", `${action}: ${reason}`, list);
       line("small", `${author}, ${new Date(time).toLocaleString()}`, entry);

@@ -44,7 +44,7 @@ export const cameraOf = (table, item) => table.about.cameras[Math.floor(item / t
 export const pairOf = (table, item) => item % table.about.pairs;
 export const reasonsOf = (table, item) => table.about.reasons.filter((_, bit) => table.reason[item] >> bit & 1);
 export const thumbAddress = (table, item) =>
-  `/thumb/${cameraOf(table, item).id}/${pairOf(table, item)}?v=${table.about.version}`;
+  `/thumb/${encodeURIComponent(cameraOf(table, item).id)}/${pairOf(table, item)}?v=${table.about.version}`;
 
 // drop or keep: by a person; auto: left out by measurement; "": kept by measurement.
 export function markOf(state) {
