@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from litdome.geometry import look_at
-from litdome.lighting import HdriEntry, project_hdri, tone_map_ldr, tone_map_log, view_directions
+from litdome.lighting import (
+    HdriEntry,
+    ToneMap,
+    convert_hdri,
+    environment_maps,
+    project_hdri,
+    tone_map_ldr,
+    tone_map_log,
+    view_directions,
+)
 from litdome.preprocess.hdri import Hdri, HdriConfig, prefilter_hdri
 from litdome.store.session import Session
 
@@ -77,3 +86,64 @@ def test_prefiltering_keeps_the_mean_and_finds_a_sun_of_one_texel() -> None:
     assert project_hdri(small, pose, 64, 128).max() > 10
     assert project_hdri(hdr, pose, 64, 128).max() < 10  # negative control: bilinear lookups miss it
     assert prefilter_hdri(hdr, 352, 640) is hdr
+
+
+def stored(session: Session, camera: str, entry: int) -> tuple[np.ndarray, np.ndarray]:
+    ldr, log = (np.asarray(session.array(f"hdri_views/{camera}/{kind}")[entry]) for kind in ("ldr", "log"))
+    return ldr, log
+
+
+def test_there_is_one_view_for_each_camera_and_hdri_however_many_pairs(session: Session) -> None:
+    session.write_small("pairs/hdri", np.zeros(1000, np.int32), ("pair",))
+    run(session, HdriConfig(height=16, width=32))
+    assert session.array("hdri_views/c00/ldr").shape == (len(session.hdri_names), 16, 32, 3)
+
+
+def test_session_gain_multiplies_the_hdri_before_it_is_projected(session: Session) -> None:
+    session.set_attrs("", light_gain=3.0)
+    session.refresh()
+    run(session, HdriConfig(height=16, width=32))
+    for entry in (0, 17):
+        hdr = session.read_hdri(entry)
+        assert hdr.max() == 50  # stored as it was requested
+        for found, wanted, plain in zip(
+            stored(session, "c00", entry),
+            environment_maps(3 * hdr, POSES["c00"], 16, 32),
+            environment_maps(hdr, POSES["c00"], 16, 32),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(found, wanted.astype(np.float16))
+            assert np.abs(found - plain).mean() > 0.05
+
+
+def test_another_tone_map_changes_the_ldr_map_alone(session: Session) -> None:
+    run(session, HdriConfig(height=16, width=32, tone_map="photographic", white=4.0, key=0.4))
+    ldr, log = stored(session, "c01", 3)
+    tone_map = ToneMap("photographic", 4.0, 0.4)
+    wanted = environment_maps(session.read_hdri(3), POSES["c01"], 16, 32, tone_map=tone_map)
+    usual = environment_maps(session.read_hdri(3), POSES["c01"], 16, 32)
+    np.testing.assert_array_equal(ldr, wanted[0].astype(np.float16))
+    np.testing.assert_array_equal(log, usual[1].astype(np.float16))
+    assert np.abs(ldr - usual[0]).mean() > 0.05
+
+
+def test_records_hold_only_the_settings_that_the_maps_depend_on() -> None:
+    assert HdriConfig().recorded() == {"height": 352, "width": 640, "prefilter": False}
+    assert HdriConfig(white=3.0, key=0.5).recorded() == HdriConfig().recorded()
+    simple = HdriConfig(tone_map="simple", project="effective").recorded()
+    assert simple["tone_map"] == "simple" and simple["project"] == "effective"
+
+
+def test_the_session_s_convention_is_used(session: Session) -> None:
+    run(session, HdriConfig(height=16, width=32))
+    before = stored(session, "c00", 5)
+    for n, name in enumerate(session.hdri_names):
+        hdr = convert_hdri(session.read_hdri(n), "physical", "openexr")
+        session.write_small(f"hdris/{name}", hdr, ("v", "u", "channel"))
+    run(session, HdriConfig(height=16, width=32))
+    assert np.abs(stored(session, "c00", 5)[0] - before[0]).max() > 0.3  # half a turn away
+    session.set_attrs("", hdri_convention="openexr")
+    session.refresh()
+    run(session, HdriConfig(height=16, width=32))
+    for found, wanted in zip(stored(session, "c00", 5), before, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-3)  # half floats
