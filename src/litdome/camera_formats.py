@@ -28,7 +28,7 @@ def colmap_pose(camera: Camera) -> tuple[float, ...]:
     return tuple(map(float, (*quaternion, *pose[:3, 3])))
 
 
-def captury_lines(number: int, camera: Camera) -> list[str]:
+def captury_lines(number: int, name: str, camera: Camera) -> list[str]:
     """A camera of HumanOLAT's cameras.calib (Captury's text format), after `CAPTURY_HEADER`.
 
     The lens in mm of the sensor, centre in mm of the world, right and up in the world; the picture's size and the
@@ -36,6 +36,7 @@ def captury_lines(number: int, camera: Camera) -> list[str]:
 
     Args:
         number: Its place in the file, from 0.
+        name: What it is called there.
         camera: Any lens but fisheye.
     """
     unit = SENSOR_MM / camera.width
@@ -47,7 +48,7 @@ def captury_lines(number: int, camera: Camera) -> list[str]:
     relative[:2] /= camera.width
     matrix = np.column_stack([pose[:3, :3], pose[:3, 3] * MM])
     return [
-        f"camera\t{number}\t{camera.id}",
+        f"camera\t{number}\t{name}",
         "\tframe\t0",
         f"\t\t# size\t{camera.width}\t{camera.height}",
         _line("sensorSize", np.array([SENSOR_MM, unit * camera.height])),

@@ -115,5 +115,5 @@ def write(rig: Rig) -> dict[str, bytes]:
         CalibrationError: Fisheye lenses.
     """
     need_models(rig, "cameras.calib", "pinhole5", "pinhole8")
-    lines = [HEADER, *(line for n, camera in enumerate(rig.cameras) for line in captury_lines(n, camera))]
+    lines = [HEADER, *(line for n, camera in enumerate(rig.cameras) for line in captury_lines(n, camera.id, camera))]
     return {"": "".join(f"{line}\n" for line in lines).encode()}

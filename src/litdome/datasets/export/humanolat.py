@@ -1,0 +1,114 @@
+"""HumanOLAT-like folders: what its tools and litdome's own imports find by its names.
+
+SUBJECT_take01/POSE_00/images_processed/Cam01/take01.000.png      one picture per recorded frame
+SUBJECT_take01/POSE_00/segmentations/masks/000/Cam01.png          frame, then camera
+SUBJECT_take01/POSE_00/lights.csv                                 frame,kind,hdri
+SUBJECT_take01/POSE_00/transforms_train.json                      one per split, in the form of its train_tools
+SUBJECT_take01/shared/cameras.calib
+
+Frames are the recorded ones of the dataset, numbered by time; cameras are numbered from 1 in the order of the rig. Not
+theirs: pictures are PNG and unmasked, cameras stand as in litdome's world (metres, +y up; mm in cameras.calib), lights
+are maps instead of lamps, and a session is a subject, since K of its crops is its own.
+
+Source: github.com/TMT22/HumanOLAT, DATASHEET.md (folders) and code/train_tools (json).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from litdome.camera_formats import CAPTURY_HEADER, CORNER, captury_lines
+from litdome.datasets.export.shots import LIGHTS, MASKS, Light, Selection, Shot, binary_mask, write_png
+
+Frame = tuple[Shot, Light]
+KINDS = {"flat": "flat", "relit": "hdri"}
+
+
+def jobs(selection: Selection, folder: Path) -> list[Callable[[], None]]:
+    """One piece of work per recorded frame of a camera; the small files are written at once."""
+    found: list[Callable[[], None]] = []
+    for session in selection.sessions:
+        shots = [shot for shot in selection.shots if shot.session == session]
+        numbers = frame_numbers(shots)
+        subject = folder / f"SUBJECT_{session}"
+        pose = subject / "POSE_00"
+        _write_texts(selection, shots, numbers, subject)
+        frames: dict[tuple[str, str], Frame] = {}
+        for shot in shots:
+            for light in LIGHTS:
+                frames.setdefault((shot.camera, numbers[shot.times[light]]), (shot, light))
+        found += [partial(_write_frame, selection, frame, number, pose) for (_, number), frame in frames.items()]
+    return found
+
+
+def frame_numbers(shots: list[Shot]) -> dict[float, str]:
+    """Number of each recorded frame, by its time: in order, from 000."""
+    times = sorted({shot.times[light] for shot in shots for light in LIGHTS})
+    digits = max(3, len(str(len(times) - 1)))
+    return {time: f"{number:0{digits}d}" for number, time in enumerate(times)}
+
+
+def camera_name(selection: Selection, session: str, camera: str) -> str:
+    """``Cam01`` for the first camera of the rig."""
+    return f"Cam{selection.sessions[session]['cameras'].index(camera) + 1:02d}"
+
+
+def picture_path(selection: Selection, shot: Shot, number: str) -> Path:
+    """Where a frame's picture lies below POSE_00."""
+    name = camera_name(selection, shot.session, shot.camera)
+    return Path("images_processed", name, f"{shot.session}.{number}.png")
+
+
+def transforms(selection: Selection, shots: list[Shot], numbers: dict[float, str]) -> dict[str, Any]:
+    """A NeRF-style json as HumanOLAT's tools write it: camera to world, OpenGL axes, cx cy fx fy from the corner."""
+    frames = []
+    for shot in shots:
+        camera = selection.camera(shot)
+        pose = camera.world_from_camera @ np.diag([1.0, -1.0, -1.0, 1.0])
+        k = camera.intrinsics
+        for light in LIGHTS:
+            frames.append(
+                {
+                    "file_ext": ".png",
+                    "file_path": str(picture_path(selection, shot, numbers[shot.times[light]])),
+                    "cam_idx": selection.sessions[shot.session]["cameras"].index(shot.camera),
+                    "light": shot.hdri if light == "relit" else "flat",
+                    "transform_matrix": pose.tolist(),
+                    "camera_intrinsics": [float(v) for v in (k[0, 2] + CORNER, k[1, 2] + CORNER, k[0, 0], k[1, 1])],
+                }
+            )
+    return {"frames": frames}
+
+
+def _write_texts(selection: Selection, shots: list[Shot], numbers: dict[float, str], subject: Path) -> None:
+    session = shots[0].session
+    (subject / "shared").mkdir(parents=True)
+    (subject / "POSE_00").mkdir()
+    lines = [CAPTURY_HEADER]
+    for number, id in enumerate(selection.sessions[session]["cameras"]):
+        lines += captury_lines(number, camera_name(selection, session, id), selection.cameras[session, id])
+    (subject / "shared" / "cameras.calib").write_text("".join(f"{line}\n" for line in lines))
+    lit = {numbers[shot.times[light]]: (KINDS[light], shot.hdri) for shot in shots for light in LIGHTS}
+    rows = [f"{int(n)},{kind},{hdri if kind == 'hdri' else ''}" for n, (kind, hdri) in sorted(lit.items())]
+    (subject / "POSE_00" / "lights.csv").write_text("".join(f"{row}\n" for row in ("frame,kind,hdri", *rows)))
+    splits: dict[str, list[Shot]] = defaultdict(list)
+    for shot in shots:
+        splits[shot.split].append(shot)
+    for split, held in splits.items():
+        text = json.dumps(transforms(selection, held, numbers), indent=1)
+        (subject / "POSE_00" / f"transforms_{split}.json").write_text(text)
+
+
+def _write_frame(selection: Selection, frame: Frame, number: str, pose: Path) -> None:
+    shot, light = frame
+    write_png(pose / picture_path(selection, shot, number), selection.picture(shot, light))
+    mask = binary_mask(selection.picture(shot, MASKS[light]))
+    name = camera_name(selection, shot.session, shot.camera)
+    write_png(pose / "segmentations" / "masks" / number / f"{name}.png", mask)
