@@ -7,9 +7,10 @@ import pytest
 from preprocess_scene import HEIGHT, STEP, Scene, make_scene, relight_gain, write_session
 
 from litdome.geometry import REFERENCE_HEIGHT_PX
-from litdome.preprocess.align import FIELDS, REASONS, Align, AlignConfig, judge
+from litdome.preprocess.align import REASONS, Align, AlignConfig, judge
 from litdome.preprocess.deflicker import Deflicker, DeflickerConfig
 from litdome.preprocess.flow import Flow, FlowConfig
+from litdome.preprocess.pair_measures import FIELDS
 from litdome.preprocess.segment import Segment, SegmentConfig
 from litdome.store.session import Session
 

@@ -2,62 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, fields, replace
 from typing import ClassVar
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
 from litdome.geometry import REFERENCE_HEIGHT_PX
-from litdome.preprocess.compensation import Compensated, compensate
-from litdome.preprocess.flow import shrink, working_size
-from litdome.preprocess.motion import MOTION_LONG_SIDE_PX, Carry, read_motion
-from litdome.preprocess.regions import REGIONS, read_regions, region_means
-from litdome.stage import SessionLike, StageConfig, Summary, UInt8Array, Unit
+from litdome.preprocess.flow import working_size
+from litdome.preprocess.motion import MOTION_LONG_SIDE_PX, read_motion
+from litdome.preprocess.pair_measures import FIELDS, REGION_FIELDS, View, measure_pair
+from litdome.preprocess.regions import REGIONS
+from litdome.stage import Kind, SessionLike, StageConfig, Summary, UInt8Array, Unit
 
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
-WEIGHTS = {  # by the flat picture that the loss compares with
-    "flat": ("weight", "as filmed"),
-    "compensated": ("weight_compensated", "moved to the relit time"),
-}
+WEIGHTS = {"flat": "as filmed", "compensated": "moved to the relit time"}  # by what a loss compares with
 REASONS = ("absent", "no_mask", "no_flow", "mixed_light", "shift", "unreliable", "clipped", "repeated")
 ABSENT = 1 << REASONS.index("absent")
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """What was measured on one pair of one camera; NaN where it cannot be.
-
-    Attributes:
-        shift_px, shift_p95_px: Motion from the flat to the relit picture on the mask: mean, 95th percentile, px.
-        reliability: Mean chance on the mask that the motion is right.
-        sharpness: Variance of the Laplacian of the flat picture in the mask over its mean squared.
-        clipped: Part of the relit mask at a limit of the codes.
-        flicker: Part by which the relit mask differs from the flat masks carried to its time.
-        mask_part: Part of the picture that the flat mask covers.
-        flat_level: Mean luma of the flat picture outside the mask, codes.
-        light_change: Mean difference of the relit picture and the flat one carried to it on the mask, codes.
-        face_shift_px, hands_shift_px, body_shift_px: As ``shift_px`` in a region; NaN where it is not labelled or seen.
-    """
-
-    shift_px: float = np.nan
-    shift_p95_px: float = np.nan
-    reliability: float = np.nan
-    sharpness: float = np.nan
-    clipped: float = np.nan
-    flicker: float = np.nan
-    mask_part: float = np.nan
-    flat_level: float = np.nan
-    light_change: float = np.nan
-    face_shift_px: float = np.nan
-    hands_shift_px: float = np.nan
-    body_shift_px: float = np.nan
-
-
-FIELDS = tuple(field.name for field in fields(Alignment))
 STORED = {
     "shift_px": ("px of the full picture", "mean motion from the flat to the relit picture on the mask"),
     "shift_p95_px": ("px of the full picture", "95th percentile of that motion"),
@@ -68,28 +30,11 @@ STORED = {
 }
 
 
-def measure_motion(found: Compensated, inside: BoolArray) -> tuple[float, float, float]:
-    """Mean and 95th percentile of the shift, px of the full picture, and the reliability.
-
-    Args:
-        found: The motion to the relit picture.
-        inside: The person in it, shape (y, x), at the motion's size; not empty.
-    """
-    shift = found.shift_px[inside]
-    return float(shift.mean()), float(np.percentile(shift, 95)), float(found.reliability[inside].mean())
-
-
-def measure_sharpness(luma: UInt8Array, mask: BoolArray) -> float:
-    """Variance of the Laplacian over the mean squared, on the mask; blur by motion or focus lowers it."""
-    mean = float(luma[mask].mean())
-    return float(cv2.Laplacian(luma, cv2.CV_32F)[mask].var()) / max(mean, 1.0) ** 2
-
-
 def judge(parts: Float32Array, config: AlignConfig, height: int) -> npt.NDArray[np.uint16]:
     """Why pairs of one camera are to be left out, as bits in the order of `REASONS`; 0 keeps a pair.
 
     Args:
-        parts: `Alignment` values, shape (pair, field); a row of NaN is an absent pair.
+        parts: `PairMeasures` of each, shape (pair, field); a row of NaN is an absent pair.
         config: Thresholds.
         height: Of the camera's pictures, px.
     """
@@ -148,7 +93,7 @@ class Align:
                 description="flat picture at the relit time, by half flow from both sides",
             )
             small = working_size(width, height, MOTION_LONG_SIDE_PX)
-            for name, (_, what) in WEIGHTS.items():
+            for name, what in WEIGHTS.items():
                 session.create(
                     f"weights/{camera}/{name}",
                     (pairs, small[1], small[0]),
@@ -176,13 +121,19 @@ class Align:
         pictures = np.zeros((unit.stop - unit.start, height, width, 3), np.uint8)
         weights = {name: np.zeros((len(pictures), small[1], small[0]), np.uint8) for name in WEIGHTS}
         parts = np.full((len(pictures), len(FIELDS)), np.nan, np.float32)
+        regions = _regions(session, camera)
         for i, pair in enumerate(range(unit.start, unit.stop)):
-            if _is_usable(session, camera, pair):
-                measured, pictures[i], found = _align_pair(session, camera, pair)
-                parts[i] = astuple(measured)
-                if found is not None:
-                    for name, (field, _) in WEIGHTS.items():
-                        weights[name][i] = np.round(255 * getattr(found, field))
+            if not _is_usable(session, camera, pair):
+                continue
+            motion = read_motion(session, camera, pair)
+            has_next = motion is not None and motion.segment.alpha <= 1
+            flat = _view(session, camera, "flat", int(session.pairs.flat[pair]))
+            next_flat = _view(session, camera, "flat", int(session.pairs.next_flat[pair])) if has_next else None
+            relit = _view(session, camera, "relit", int(session.pairs.relit[pair]), regions)
+            measured, found = measure_pair(motion, flat, next_flat, relit)
+            parts[i], pictures[i] = measured.row, flat.picture if found is None else found.picture
+            if found is not None:
+                weights["flat"][i], weights["compensated"][i] = map(_codes, (found.weight, found.weight_compensated))
         session.write(f"compensated/{camera}", unit.start, pictures)
         for name, values in weights.items():
             session.write(f"weights/{camera}/{name}", unit.start, values)
@@ -206,7 +157,7 @@ class Align:
             )
         session.write_small(
             "quality/region_shift_px",
-            np.stack([parts[..., FIELDS.index(f"{region}_shift_px")] for region in REGIONS], axis=-1),
+            parts[..., [FIELDS.index(name) for name in REGION_FIELDS]],
             (*dims, "region"),
             unit="px of the full picture",
             description="mean motion in a region; NaN where it is not labelled or not seen",
@@ -232,72 +183,18 @@ def _is_usable(session: SessionLike, camera: str, pair: int) -> bool:
     return all(session.is_present(camera, kind, int(n)) for kind, n in numbers)  # type: ignore[arg-type]
 
 
-def _align_pair(session: SessionLike, camera: str, pair: int) -> tuple[Alignment, UInt8Array, Compensated | None]:
-    """Measurements of one recorded pair, the flat picture at the relit time, and the motion where it is known."""
-    flat = _View.flat(session, camera, int(session.pairs.flat[pair]))
-    relit = _View(session.read_rgb(camera, "relit", pair), session.read_mask(camera, "relit", pair)).small()
-    motion = read_motion(session, camera, pair)
-    if motion is None:
-        still = flat.small()
-        return _measure_still(still, still, relit), flat.picture, None
-    segment = motion.segment
-    next_flat = _View.flat(session, camera, segment.end) if segment.alpha <= 1 else None
-    found = compensate(motion, flat.picture, None if next_flat is None else next_flat.picture)
-    carry, small = Carry.along(segment), flat.small()
-    mask = carry.blend(small.mask, small.mask if next_flat is None else next_flat.small().mask)
-    measured = _measure_still(small, _View(found.picture, mask).small(), relit)
-    if measured.mask_part > 0:
-        shift, p95, sure = measure_motion(found, relit.inside)
-        regions = region_means(
-            found.shift_px, read_regions(session, camera, int(session.pairs.relit[pair]), relit.inside)
-        )
-        by_region = {f"{region}_shift_px": value for region, value in zip(REGIONS, regions, strict=True)}
-        measured = replace(measured, shift_px=shift, shift_p95_px=p95, reliability=sure, **by_region)
-    return measured, found.picture, found
+def _regions(session: SessionLike, camera: str) -> tuple[str, ...] | None:
+    """The region of each part label of relit pictures, or None where no parts are labelled."""
+    path = f"cameras/{camera}/relit/parts"
+    return tuple(session.array(path).attrs["regions"]) if session.has(path) else None
 
 
-@dataclass(frozen=True, eq=False)
-class _View:
-    """A picture with its mask."""
-
-    picture: UInt8Array
-    mask: UInt8Array
-
-    @classmethod
-    def flat(cls, session: SessionLike, camera: str, n: int) -> _View:
-        mask = session.read_at(f"cameras/{camera}/flat/mask", n)
-        return cls(session.read_frame(camera, "flat", n), mask)
-
-    @property
-    def both(self) -> tuple[UInt8Array, UInt8Array]:
-        return self.picture, self.mask
-
-    def small(self) -> _View:
-        """At the motion's size."""
-        size = working_size(self.mask.shape[1], self.mask.shape[0], MOTION_LONG_SIDE_PX)
-        return _View(shrink(self.picture, size), shrink(self.mask, size))
-
-    @property
-    def luma(self) -> UInt8Array:
-        return np.asarray(cv2.cvtColor(self.picture, cv2.COLOR_RGB2GRAY), np.uint8)
-
-    @property
-    def inside(self) -> BoolArray:
-        return self.mask > 127
+def _view(session: SessionLike, camera: str, kind: Kind, n: int, regions: tuple[str, ...] | None = None) -> View:
+    path = f"cameras/{camera}/{kind}"
+    picture, mask = session.read_frame(camera, kind, n), session.read_at(f"{path}/mask", n)
+    return View(picture, mask) if regions is None else View(picture, mask, session.read_at(f"{path}/parts", n), regions)
 
 
-def _measure_still(flat: _View, carried: _View, relit: _View) -> Alignment:
-    """What needs no motion: the flat picture, the flat one at the relit time, the relit one."""
-    if not flat.inside.any() or not relit.inside.any():
-        return Alignment(mask_part=0.0)
-    brightest = relit.picture.max(-1)
-    change = cv2.absdiff(relit.mask, carried.mask).sum(dtype=np.float64) / relit.mask.sum(dtype=np.float64)
-    outside = cv2.dilate(flat.mask, np.ones((9, 9), np.uint8)) == 0
-    return Alignment(
-        sharpness=measure_sharpness(flat.luma, flat.inside),
-        clipped=float(((brightest >= 254) | (brightest <= 1))[relit.inside].mean()),
-        flicker=float(change),
-        mask_part=float(flat.inside.mean()),
-        flat_level=float(flat.luma[outside].mean()) if outside.any() else float("nan"),
-        light_change=float(cv2.absdiff(relit.picture, carried.picture)[relit.inside].mean()),
-    )
+def _codes(part: Float32Array) -> UInt8Array:
+    """0..1 as 0..255."""
+    return np.asarray(np.round(255 * part), np.uint8)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from litdome.stage import SessionLike, UInt8Array
+from litdome.stage import UInt8Array
 
 BoolArray = npt.NDArray[np.bool_]
 REGIONS = ("face", "hands", "body")
@@ -34,24 +34,6 @@ def region_masks(parts: UInt8Array, regions: Sequence[str], inside: BoolArray) -
     return np.stack([(found == n) & inside for n in range(len(REGIONS))])
 
 
-def read_regions(session: SessionLike, camera: str, relit: int, inside: BoolArray) -> BoolArray | None:
-    """Region masks of a relit picture at the size of ``inside``, shape (region, y, x); None where nothing is labelled.
-
-    Args:
-        session, camera: Where.
-        relit: Number of the picture.
-        inside: The person, shape (y, x).
-    """
-    path = f"cameras/{camera}/relit/parts"
-    if not session.has(path):
-        return None
-    size = (inside.shape[1], inside.shape[0])
-    parts = cv2.resize(session.read_at(path, relit), size, interpolation=cv2.INTER_NEAREST)
-    return region_masks(np.asarray(parts, np.uint8), session.array(path).attrs["regions"], inside)
-
-
-def region_means(values: npt.NDArray[np.float32], masks: BoolArray | None) -> tuple[float, ...]:
-    """Mean of ``values``, shape (y, x), in each of `REGIONS`; NaN where it is not labelled or hardly seen."""
-    if masks is None:
-        return (float("nan"),) * len(REGIONS)
+def region_means(values: npt.NDArray[np.float32], masks: BoolArray) -> tuple[float, ...]:
+    """Mean of ``values``, shape (y, x), in each of `REGIONS`; NaN where it is hardly seen."""
     return tuple(float(values[mask].mean()) if mask.sum() >= FEWEST_PX else float("nan") for mask in masks)
