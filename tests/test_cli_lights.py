@@ -111,6 +111,10 @@ def test_four_channels_are_mixed(capsys: pytest.CaptureFixture[str]) -> None:
         ("lights ball sky.exr -o ball.exr --focal 0", 2, "--focal 0"),
         ("lights ball sky.exr -o ball.exr --focal nan", 2, "--focal nan"),
         ("lights ball sky.exr -o ball.exr --reflectivity 1e-300 --ball 32,32,25", 6, "0.01 to 1"),
+        ("lights convert tiny.exr -o new.exr --from physical --to openexr", 4, "8x4"),
+        ("lights convert sky.exr -o sun.exr --from physical --to openexr", 2, "exists already"),
+        ("lights convert sky.exr -o none/new.exr --from physical --to openexr", 2, "no such folder none"),
+        ("lights convert sky.exr -o new.hdr --from physical --to openexr", 2, ".exr only"),
         ("lights effective none.zarr --leds lights.json", 5, "none.zarr"),
     ],
 )
@@ -124,6 +128,19 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     captured = capsys.readouterr()
     assert said in captured.err and len(captured.err.splitlines()) == 1
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_a_map_is_brought_into_another_convention_and_what_was_mended_is_said(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    broken = read_hdr(Path("sky.exr")).copy()
+    broken[4, 5] = np.nan
+    write_hdr(Path("broken.exr"), broken)
+    assert run(["lights", "convert", "broken.exr", "-o", "turned.exr", "--from", "physical", "--to", "openexr"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "turned.exr\n" and captured.err == "litdome: broken.exr: 1 NaN texels set to 0\n"
+    broken[4, 5] = 0
+    np.testing.assert_array_equal(read_hdr(Path("turned.exr")), np.roll(broken, 32, axis=1))
 
 
 def test_a_ball_becomes_a_map(capsys: pytest.CaptureFixture[str]) -> None:

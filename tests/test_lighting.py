@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from litdome import lighting
-from litdome.cli.lights import CONVENTIONS
+from litdome.cli.light_maps import CONVENTIONS
 from litdome.geometry import look_at, rotation_about_y
 
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])

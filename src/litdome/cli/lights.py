@@ -11,6 +11,7 @@ import click
 
 from litdome.cli.capture import read_tables
 from litdome.cli.console import print_table, read_map, settings_options
+from litdome.cli.light_maps import CONVENTIONS, convert
 from litdome.errors import CalibrationError, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from litdome.calib.leds.led_set import LedSet
     from litdome.lighting import HdriConvention
 
-CONVENTIONS = ("physical", "cosmos", "openexr", "goliath", "skylibs")
 COARSE = 256  # codes: a LED at fewer is off by more than 0.2 %
 axes_option = click.option(
     "--axes", type=click.Choice(["y-up", "y-down", "z-up"]), help="Of the LED file, where it does not say them itself."
@@ -393,4 +393,5 @@ def _indices(text: str) -> list[int]:
     return found
 
 
+lights.add_command(convert)
 COMMANDS = [lights]
