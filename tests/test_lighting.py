@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +13,7 @@ from litdome.cli.light_maps import CONVENTIONS
 from litdome.geometry import look_at, rotation_about_y
 
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
+ROOT = Path(__file__).parents[1]
 ALL = get_args(lighting.HdriConvention)
 DIRECTIONS = {"+x": (1, 0, 0), "-x": (-1, 0, 0), "+z": (0, 0, 1), "-z": (0, 0, -1)}
 PLACES = {  # u of each direction on the horizon, as each program's own formula gives it
@@ -120,6 +122,16 @@ def test_a_camera_sees_light_from_its_own_side_in_the_middle_and_from_its_right_
 
 def test_the_command_line_knows_all_conventions() -> None:
     assert CONVENTIONS == ALL
+
+
+@pytest.mark.parametrize("convention", ALL)
+def test_the_docs_draw_each_convention_as_the_code_has_it(convention: str) -> None:
+    drawings = runpy.run_path(str(ROOT / "tools" / "draw_conventions.py"))
+    page = (ROOT / "docs" / "conventions.md").read_text(encoding="utf-8")
+    drawn = next(name for name, title in drawings["LAYOUTS"].items() if convention in title)
+    assert f"| `{convention}` |" in page and f"](hdri-{drawn}.svg)" in page
+    assert (ROOT / "docs" / f"hdri-{drawn}.svg").read_text(encoding="utf-8") == drawings["draw"](drawn)
+    assert PLACES[drawn] == PLACES[convention]
 
 
 @pytest.mark.parametrize("convention", ALL)
