@@ -30,6 +30,7 @@ class Clip:
         world_from_camera: Pose, shape (4, 4).
         convention: Where the centre of an HDRI lies in this world.
         fps: Pictures per second.
+        light_gain: Session gain: multiplies any HDRI before it is projected, as it did in the dataset.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Clip:
     world_from_camera: npt.NDArray[np.floating[Any]]
     convention: HdriConvention
     fps: float
+    light_gain: float = 1.0
 
 
 def dataset_clip(data: DatasetView, camera: str | None = None, pairs: tuple[int, int] | None = None) -> Clip:
@@ -63,7 +65,8 @@ def dataset_clip(data: DatasetView, camera: str | None = None, pairs: tuple[int,
         raise UsageError(f"camera {ids[index]} has no pairs in {pairs}", hint=f"litdome dataset show {data.path}")
     flat = np.concatenate([view.read(i, ["flat"])["flat"].numpy() for i in chosen])
     pose = view.read(chosen[0], ["world_from_camera"])["world_from_camera"][0].numpy()
-    return Clip(f"{session['name']} {ids[index]}", flat, pose, session["hdri_convention"], float(session["fps"]) / 2)
+    name, fps = f"{session['name']} {ids[index]}", float(session["fps"]) / 2
+    return Clip(name, flat, pose, session["hdri_convention"], fps, float(session.get("light_gain", 1.0)))
 
 
 def relight_clip(
@@ -83,7 +86,7 @@ def relight_clip(
         renderer: A trained relighter.
         clip: Flat-lit pictures.
         hdr: Scene-linear lat-long map, shape (v, u, 3).
-        gain: Multiplies the radiance (the session gain).
+        gain: Multiplies the radiance, over and above the clip's session gain.
         rotate_deg: Turn of the light over the whole clip, from world +z towards +x.
         seed: Of the renderer's noise.
         progress: Called per ``chunk`` pictures.
@@ -101,7 +104,7 @@ def relight_clip(
     for start in range(0, count, chunk):
         stop = min(start + chunk, count)
         angles = [rotate_deg * k / max(count - 1, 1) for k in range(start, stop)]
-        views = [project(hdr * np.float32(gain), clip, height, width, angle) for angle in angles]
+        views = [project(hdr * np.float32(gain * clip.light_gain), clip, height, width, angle) for angle in angles]
         inputs = {
             "flat": clip.flat[start:stop],
             "env_ldr": np.stack([_channels_first(tone_map_ldr(view)) for view in views]) * 2 - 1,
