@@ -59,7 +59,7 @@ class AlignConfig(StageConfig):
     """What a pair may be to be kept."""
 
     max_shift_px: float = Field(
-        4.0, gt=0, description="Mean motion from flat to relit on the mask, px at a picture height of 1080."
+        6.0, gt=0, description="Mean motion from flat to relit on the mask, px at a picture height of 1080."
     )
     min_reliability: float = Field(0.5, ge=0, le=1, description="Mean chance on the mask that the motion is right.")
     max_clipped: float = Field(0.3, ge=0, le=1, description="Part of the relit mask at a limit of the codes.")

@@ -122,12 +122,12 @@ def _measure_light(flat: View, carried: View, relit: View) -> PairMeasures:
     inside, inside_relit, luma = flat.inside, relit.inside, flat.luma
     if not inside.any() or not inside_relit.any():
         return PairMeasures(mask_part=0.0)
-    brightest = relit.picture.max(-1)
+    brightest = relit.picture[inside_relit].max(-1)
     change = cv2.absdiff(relit.mask, carried.mask).sum(dtype=np.float64) / relit.mask.sum(dtype=np.float64)
     outside = cv2.dilate(flat.mask, np.ones((9, 9), np.uint8)) == 0
     return PairMeasures(
         sharpness=measure_sharpness(luma, inside),
-        clipped=float(((brightest >= 254) | (brightest <= 1))[inside_relit].mean()),
+        clipped=float(((brightest >= 254) | (brightest <= 1)).mean()),
         flicker=float(change),
         mask_part=float(inside.mean()),
         flat_level=float(luma[outside].mean()) if outside.any() else float("nan"),
