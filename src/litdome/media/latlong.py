@@ -84,9 +84,9 @@ def mend_latlong(hdr: Float32Array, name: str) -> tuple[Float32Array, tuple[str,
 
 def has_eight_bit_steps(hdr: Float32Array) -> bool:
     """Whether all values are 8-bit codes of a picture, linear or sRGB, as a program writes one to .hdr or .exr."""
-    levels = np.unique(_some(hdr)).astype(np.float64)
-    if levels[-1] > 1:
+    if hdr.max() > 1:
         return False
+    levels = np.unique(_some(hdr)).astype(np.float64)
     as_codes = (levels * 255, levels * 256, srgb_from_linear(levels) * 255)  # 256: what Radiance makes of k / 255
     return any(_are_whole(codes) for codes in as_codes)
 
