@@ -33,7 +33,7 @@ class Deflicker:
     masks beyond its shard, so that no border shows."""
 
     name: ClassVar[str] = "deflicker"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     summary: ClassVar[str] = "remove single-frame flicker from masks"
     needs: ClassVar[tuple[str, ...]] = ("segment", "flow")
     Config: ClassVar[type[StageConfig]] = DeflickerConfig

@@ -2,15 +2,18 @@
 
 A plain median over time removes real motion together with flicker, and a vote along the motion still wears the outline
 down, since motion is known to a few pixels only. Here a mask is changed only where its neighbours on both sides
-contradict it over an area thicker than the motion is unsure; a pixel elsewhere stays as it was.
+contradict it over an area thicker than the motion is unsure; a pixel elsewhere stays as it was. A mask that its own
+neighbours contradict more than each other, as of a picture too dark to see the person in, is believed nowhere.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from litdome.errors import ConfigError
 from litdome.preprocess.motion import Step, resize_flow, undoes, warp
@@ -18,6 +21,22 @@ from litdome.stage import UInt8Array
 
 THICK_PERMILLE = 2.4  # of the long side, twice that across: an outline carried along the motion is off by less
 INSIDE = 128  # the bit that says so of a coverage, 0..255
+BoolArray = npt.NDArray[np.bool_]
+
+
+class _Buffers(threading.local):
+    """Two pictures of memory per thread: new memory each time would cost three times the vote itself."""
+
+    shape: tuple[int, ...] = ()
+
+    def pictures(self, shape: tuple[int, ...]) -> tuple[UInt8Array, UInt8Array]:
+        """Both, of a size, with whatever they hold; whoever calls next on this thread gets the same."""
+        if self.shape != shape:
+            self.shape, self.held = shape, (np.empty(shape, np.uint8), np.empty(shape, np.uint8))
+        return self.held
+
+
+_buffers = _Buffers()
 
 
 def deflicker_masks(masks: UInt8Array, flows: Sequence[Step | None]) -> UInt8Array:
@@ -53,8 +72,29 @@ def deflicker_mask(
     before, after = (
         warp(read(other), resize_flow(there, size)) for other, there in ((n - 1, last[1]), (n + 1, following[0]))
     )
-    trusted = (undoes(last[1], last[0]) & undoes(*following)).astype(np.uint8) * 255
-    return settle_mask(own, before, after, cv2.resize(trusted, size, interpolation=cv2.INTER_NEAREST))
+    trusted = undoes(last[1], last[0]) & undoes(*following)
+    trusted |= is_beyond_belief(*(_inside(mask, trusted.shape) for mask in (own, before, after)), trusted)
+    known = cv2.resize(trusted.astype(np.uint8) * 255, size, interpolation=cv2.INTER_NEAREST)
+    return settle_mask(own, before, after, known)
+
+
+def is_beyond_belief(own: BoolArray, before: BoolArray, after: BoolArray, trusted: BoolArray) -> bool:
+    """Whether a mask is less to be believed than its neighbours even where the motion to them is not known.
+
+    That is so where half of the person is trusted, and it contradicts both of them over a larger part of that than
+    they contradict each other over anywhere.
+
+    Args:
+        own, before, after, trusted: As of `settle_mask`, whether inside and whether believed, shape (y, x).
+    """
+    person = before | after
+    seen, everywhere = int((person & trusted).sum()), int(person.sum())
+    alone = int(((own != before) & (own != after) & trusted).sum())
+    return 2 * seen > everywhere and alone / seen > int((before != after).sum()) / everywhere
+
+
+def _inside(mask: UInt8Array, shape: tuple[int, ...]) -> BoolArray:
+    return np.asarray(cv2.resize(mask, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST) >= INSIDE)
 
 
 def settle_mask(own: UInt8Array, before: UInt8Array, after: UInt8Array, trusted: UInt8Array) -> UInt8Array:
@@ -71,27 +111,40 @@ def settle_mask(own: UInt8Array, before: UInt8Array, after: UInt8Array, trusted:
     Returns:
         Same shape and dtype; ``own`` itself where nothing changes.
     """
-    differs = cv2.bitwise_xor(own, before)
-    cv2.bitwise_and(differs, cv2.bitwise_xor(own, after), differs)
+    differs, from_after = _buffers.pictures(own.shape)
+    cv2.bitwise_xor(own, before, differs)
+    cv2.bitwise_xor(own, after, from_after)
+    cv2.bitwise_and(differs, from_after, differs)
     cv2.bitwise_and(differs, trusted, differs)
-    wrong = _thick(differs)
-    if wrong is None:
+    area = _keep_thick(differs, from_after)
+    if area is None:
         return own
-    area, where = wrong
-    out = own.copy()
-    cv2.copyTo(cv2.addWeighted(before[area], 0.5, after[area], 0.5, 0), where, out[area])
+    out, mean = own.copy(), from_after[area]
+    cv2.addWeighted(before[area], 0.5, after[area], 0.5, 0, mean)
+    cv2.copyTo(mean, differs[area], out[area])
     return out
 
 
-def _thick(differs: UInt8Array) -> tuple[tuple[slice, slice], UInt8Array] | None:
-    """Where both sides differ over more than an outline is unsure: an area, and a picture of such parts in it, with
-    their own edges; None without any."""
+def _keep_thick(differs: UInt8Array, spare: UInt8Array) -> tuple[slice, slice] | None:
+    """Leave in ``differs`` only parts thicker than an outline is unsure, with their own edges, 255, else 0.
+
+    Args:
+        differs: Changed in place, shape (y, x).
+        spare: Memory to use, of the same size.
+
+    Returns:
+        The area that holds them, outside which ``differs`` means nothing; None without any.
+    """
     x, y, width, height = cv2.boundingRect(differs)
     area = (slice(y, y + height), slice(x, x + width))
     side = 2 * max(1, round(THICK_PERMILLE / 1000 * max(differs.shape))) + 1
     if min(width, height) < side:
         return None
-    part = cv2.threshold(differs[area], INSIDE - 1, 255, cv2.THRESH_BINARY)[1]
-    core = cv2.erode(part, np.ones((side, side), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    grown = cv2.dilate(core, np.ones((2 * side - 1, 2 * side - 1), np.uint8))
-    return (area, cv2.bitwise_and(grown, part)) if grown.any() else None
+    found, part = differs[area], spare[area]
+    cv2.threshold(found, INSIDE - 1, 255, cv2.THRESH_BINARY, part)
+    cv2.erode(part, np.ones((side, side), np.uint8), found, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    if not found.any():
+        return None
+    cv2.dilate(found, np.ones((2 * side - 1, 2 * side - 1), np.uint8), found)
+    cv2.bitwise_and(found, part, found)
+    return area
