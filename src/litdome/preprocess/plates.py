@@ -81,6 +81,12 @@ class Plate:
         jitter = 3 * EDGE_JITTER_PX**2 * (slope[0] ** 2 + slope[1] ** 2)
         return np.asarray(4 * self.noise_codes**2 + jitter, np.float32)
 
+    def shrunk(self, long_side_px: int) -> Plate:
+        """The plate for smaller pictures; itself where it is not larger."""
+        size = working_size(self.picture.shape[1], self.picture.shape[0], long_side_px)
+        confidence = cv2.resize(self.confidence, size, interpolation=cv2.INTER_AREA)
+        return Plate(shrink(self.picture, size), confidence, self.person_odds, self.noise_codes)
+
     def cropped(self, region: tuple[slice, slice], noise_codes: float) -> Plate:
         """A part of the plate, (rows, columns), under another noise."""
         return Plate(self.picture[region], self.confidence[region], self.person_odds, noise_codes)

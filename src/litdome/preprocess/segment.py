@@ -16,6 +16,7 @@ import numpy as np
 
 from litdome.errors import InputError, MissingWeightsError
 from litdome.media.folders import IMAGE_SUFFIXES
+from litdome.preprocess.hdri_plates import LONG_SIDE_PX, MIN_FRAMES, plate_under_hdri
 from litdome.preprocess.plates import Plate, Votes, average_votes
 from litdome.preprocess.segmenters import mediapipe
 from litdome.preprocess.segmenters.clean_plate import PlateMasks, is_given, make_plate, spread_frames
@@ -40,7 +41,7 @@ class Segment:
     """Raw masks of flat and relit pictures; writes the plate where the recording had none."""
 
     name: ClassVar[str] = "segment"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "mask the person in every picture"
     needs: ClassVar[tuple[str, ...]] = ("ingest", "flow")
     Config: ClassVar[type[StageConfig]] = SegmentConfig
@@ -83,6 +84,7 @@ class Segment:
         camera = str(unit.camera)
         if unit.start == 0 and not is_given(session, camera):
             self._write_plate(session, config, camera)
+        self._write_hdri_plates(session, config, unit)
         source = self._source(session, config, camera)
         for kind in KINDS:
             numbers = range(unit.start, min(unit.stop, session.count(kind)))
@@ -184,6 +186,22 @@ class Segment:
         session.set_attrs(path, unsure_permille=round(1000 * float((plate.confidence < 0.5).mean()), 2))
         self._plates[camera] = (plate, None)
 
+    def _write_hdri_plates(self, session: SessionLike, config: SegmentConfig, unit: Unit) -> None:
+        """The unit's share of the plates under HDRIs: which unit makes which only spreads the work."""
+        camera = str(unit.camera)
+        masks: PlateMasks | None = None
+        for hdri in _hdris_of_unit(session, unit):
+            if masks is None:
+                masks = PlateMasks(session, config, camera, self._plate(session, config, camera)[0].shrunk(LONG_SIDE_PX))
+            picture, coverage = plate_under_hdri(session, camera, hdri, masks)
+            session.write(f"cameras/{camera}/hdri_background", hdri, picture[None])
+            session.write(f"cameras/{camera}/hdri_coverage", hdri, coverage[None])
+
+
+def _hdris_of_unit(session: SessionLike, unit: Unit) -> range:
+    units = len(session.shards(max(session.count(kind) for kind in KINDS)))
+    return range(unit.start // session.shard_frames, len(session.hdri_names), units)
+
 
 def _load_network(config: SegmentConfig) -> Segmenter:
     if config.source == "sapiens":
@@ -218,3 +236,12 @@ def _create_arrays(session: SessionLike, camera: str, part_names: tuple[str, ...
             description="clean plate under flat light",
             attrs={"source": "median"},
         )
+    if not session.hdri_names:
+        return
+    shape = (len(session.hdri_names), height, width)
+    what = "clean plate under each HDRI, the masked median of its relit frames; 0 where coverage is 0"
+    path, dims = f"cameras/{camera}/hdri_background", ("hdri", "y", "x")
+    session.create(path, (*shape, 3), "u1", (*dims, "channel"), shard=1, unit="codes, RGB", description=what)
+    what = f"how many relit frames show the background, 0 below {MIN_FRAMES}"
+    path = f"cameras/{camera}/hdri_coverage"
+    session.create(path, shape, "u1", dims, shard=1, unit="frames", description=what)

@@ -29,9 +29,9 @@ class PlateMasks:
     """Masks of one camera against its plate; flat frames are looked at once."""
 
     def __init__(self, session: SessionLike, config: SegmentConfig, camera: str, plate: Plate) -> None:
-        self._session, self._config, self._camera, self._plate = session, config, camera, plate
-        self._size = working_size(*session.size(camera), config.long_side_px)
-        self._flat = lru_cache(maxsize=session.shard_frames + 2)(self._look_at_flat)
+        self._session, self._config, self._camera, self.plate = session, config, camera, plate
+        self._size = (plate.picture.shape[1], plate.picture.shape[0])
+        self.flat = lru_cache(maxsize=session.shard_frames + 2)(self._look_at_flat)
         self._pair_of_relit = {int(n): pair for pair, n in enumerate(session.pairs.relit)}
 
     def _look_at_flat(self, n: int) -> tuple[UInt8Array, UInt8Array]:
@@ -40,11 +40,11 @@ class PlateMasks:
             blank = np.zeros((self._size[1], self._size[0], 3), np.uint8)
             return blank, blank[..., 0]
         picture = shrink(self._session.read_frame(self._camera, "flat", n), self._size)
-        return picture, mask_flat_picture(picture, self._plate, threshold=self._config.threshold)
+        return picture, mask_flat_picture(picture, self.plate, threshold=self._config.threshold)
 
     def __call__(self, kind: Kind, numbers: range) -> Masks:
         """Masks of the pictures of a kind by their numbers; empty where one is absent."""
-        masks = [self._flat(n)[1] if kind == "flat" else self._relit(n) for n in numbers]
+        masks = [self.flat(n)[1] if kind == "flat" else self._relit(n) for n in numbers]
         return Masks(np.stack([self._full_size(mask) for mask in masks]))
 
     def _relit(self, n: int) -> UInt8Array:
@@ -54,13 +54,13 @@ class PlateMasks:
             return np.zeros((self._size[1], self._size[0]), np.uint8)
         segment = read_segment(self._session, self._camera, pair)
         if segment is None:
-            as_flat, carried = self._flat(int(self._session.pairs.flat[pair]))
+            as_flat, carried = self.flat(int(self._session.pairs.flat[pair]))
         else:
             carry = Carry.along(segment)
-            sides = zip(self._flat(segment.start), self._flat(segment.end), strict=True)
+            sides = zip(self.flat(segment.start), self.flat(segment.end), strict=True)
             as_flat, carried = (carry.blend(start, end) for start, end in sides)
         picture = shrink(self._session.read_frame(self._camera, "relit", n), self._size)
-        return mask_relit_picture(picture, carried, as_flat, self._plate, threshold=self._config.threshold)
+        return mask_relit_picture(picture, carried, as_flat, self.plate, threshold=self._config.threshold)
 
     def _full_size(self, mask: UInt8Array) -> UInt8Array:
         """The mask at the size of the stored pictures."""
