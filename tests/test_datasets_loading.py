@@ -10,8 +10,10 @@ import pytest
 import torch
 from baked_dataset import RELIABILITY, Baked, baked_dataset
 
-from litdome.datasets.loading import Clips, Crops, RandomPairs, data_loader
+from litdome.datasets.batches import Batches
+from litdome.datasets.loading import Clips, Crops, RandomPairs
 from litdome.datasets.order import Pick, ResumableSampler
+from litdome.datasets.tensors import as_floats
 from litdome.errors import UsageError
 
 KEYS = ("flat", "relit", "mask", "weight", "env_ldr", "env_log", "pair")
@@ -31,9 +33,11 @@ def test_spawned_workers_give_what_one_process_gives(baked: Baked) -> None:
     found = {}
     for workers in (0, 1):
         sampler = ResumableSampler(crops, 5)
-        found[workers] = list(data_loader(crops, sampler, batch=4, workers=workers))
+        found[workers] = list(Batches(crops, sampler, batch=4, workers=workers))
     assert [batch["pair"].shape for batch in found[1]] == [(4, 1)] * 3 + [(2, 1)]
     assert all(same(*batches) for batches in zip(found[0], found[1], strict=True))
+    first = [crops[pick] for _, pick in zip(range(4), ResumableSampler(crops, 5), strict=False)]
+    assert same(found[1][0], {key: torch.stack([sample[key] for sample in first]) for key in KEYS})
 
 
 def test_pairs_come_with_the_keys_asked_for(baked: Baked) -> None:
@@ -42,6 +46,13 @@ def test_pairs_come_with_the_keys_asked_for(baked: Baked) -> None:
     assert len(pairs) == len(baked.view)
     with pytest.raises(UsageError, match="no sample key normal, depth"):
         RandomPairs(baked.view, ("relit", "normal", "depth"))
+
+
+def test_compact_samples_hold_the_stored_values_and_become_the_same_floats(baked: Baked) -> None:
+    compact = RandomPairs(baked.view, compact=True)[3]
+    assert {compact[key].dtype for key in ("flat", "weight", "background")} == {torch.uint8}
+    assert {compact[key].dtype for key in ("env_ldr", "env_direction")} == {torch.float16}
+    assert same(as_floats(compact), baked.view[3])
 
 
 def test_weighted_pairs_never_show_what_was_not_measured(baked: Baked) -> None:

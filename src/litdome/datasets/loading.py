@@ -1,7 +1,8 @@
-"""What a training loop asks of a dataset: single pairs, clips and crops, for a DataLoader.
+"""What a training loop asks of a dataset: single pairs, clips and crops.
 
 All are maps from an index to a sample, hold no open file, and depend on nothing but the seed and what they are asked
-for, so that any worker gives the same sample. `ResumableSampler` (order.py) says which comes next.
+for, so that any worker gives the same sample. `ResumableSampler` (order.py) says which comes next, `Batches`
+(batches.py) has workers read them; torch's own DataLoader takes them as well.
 """
 
 from __future__ import annotations
@@ -13,19 +14,17 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from litdome.compute import default_workers
-from litdome.datasets.order import Pick, ResumableSampler
+from litdome.datasets.order import Pick
 from litdome.datasets.reading import CROPS, ID_KEYS, MADE_KEYS, STILL_KEYS, Box
 from litdome.datasets.views import DatasetView
 from litdome.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.utils.data import DataLoader
 
 Sample = dict[str, "Tensor"]
 Keys = tuple[str, ...] | None
@@ -34,10 +33,11 @@ Around = Literal["person", "face", "hands", "random"]
 
 @dataclass(frozen=True)
 class RandomPairs:
-    """The samples of a view, reading only ``keys`` (all by default)."""
+    """The samples of a view, reading only ``keys`` (all by default), ``compact`` where `as_floats` follows."""
 
     view: DatasetView
     keys: Keys = None
+    compact: bool = False
 
     def __post_init__(self) -> None:
         _need_keys(self.view, self.keys)
@@ -46,7 +46,7 @@ class RandomPairs:
         return len(self.view)
 
     def __getitem__(self, index: int | Pick) -> Sample:
-        return self.view.read(_index(index), self.keys)
+        return self.view.read(_index(index), self.keys, compact=self.compact)
 
     @property
     def reliability(self) -> npt.NDArray[np.float32]:
@@ -62,6 +62,7 @@ class Clips(Sequence[Sample]):
     length: int
     stride: int
     keys: Keys = None
+    compact: bool = False
 
     def __post_init__(self) -> None:
         if min(self.length, self.stride) < 1:
@@ -92,7 +93,7 @@ class Clips(Sequence[Sample]):
         import torch
 
         start = int(self.starts[_index(index)])
-        frames = [self.view.read(start + k, self.keys) for k in range(self.length)]
+        frames = [self.view.read(start + k, self.keys, compact=self.compact) for k in range(self.length)]
         return {key: frames[0][key] if key in STILL_KEYS else torch.cat([f[key] for f in frames]) for key in frames[0]}
 
     @property
@@ -111,6 +112,7 @@ class Crops:
         around: What a part shows: a point of the person's mask drawn at random, or of the face's or the hands' out of
             the dataset's crops at native resolution (whose keys come without their prefix); ``random``: anything.
         keys: What to read; all pictures and masks of that tier, and what else a sample has, by default.
+        compact: Whether pictures and maps stay as stored.
         seed: Of the places; they depend on it and on the `Pick` (epoch and position), or on the index alone.
     """
 
@@ -119,6 +121,7 @@ class Crops:
     around: Around = "person"
     keys: Keys = None
     seed: int = 0
+    compact: bool = False
 
     def __post_init__(self) -> None:
         region = f"{CROPS}{self.around}"
@@ -156,7 +159,7 @@ class Crops:
         sample = int(self.chosen[_index(index)])
         draw = index.draw if isinstance(index, Pick) else 0
         rng = np.random.default_rng((self.seed, draw, sample))
-        read = self.view.read(sample, tuple(self._stored.values()), box=self._place(sample, rng))
+        read = self.view.read(sample, tuple(self._stored.values()), box=self._place(sample, rng), compact=self.compact)
         return {key: read[stored] for key, stored in self._stored.items()}
 
     @property
@@ -193,31 +196,6 @@ class Crops:
             y, x = divmod(int(rng.choice(shown)), width)
             top, left = min(max(y - rows // 2, 0), height - rows), min(max(x - columns // 2, 0), width - columns)
         return (top, top + rows), (left, left + columns)
-
-
-def data_loader(
-    samples: RandomPairs | Clips | Crops, sampler: ResumableSampler, *, batch: int = 1, workers: int = 2
-) -> DataLoader[Sample]:
-    """Batches in the sampler's order, read by ``workers`` spawned processes of one thread each (0: by this one).
-
-    Workers read ahead, so tell the sampler what training has used: ``sampler.advance(batch)`` after each step. They are
-    spawned, not forked, and stay for all epochs.
-    """
-    from torch.utils.data import DataLoader
-
-    return DataLoader(
-        samples,  # type: ignore[arg-type]  # torch asks for its own Dataset; it uses len and [] only
-        batch_size=batch,
-        sampler=sampler,  # type: ignore[arg-type]  # yields what ``samples`` takes
-        num_workers=workers,
-        worker_init_fn=_one_thread,
-        multiprocessing_context="spawn" if workers else None,
-        persistent_workers=workers > 0,
-    )
-
-
-def _one_thread(worker: int) -> None:
-    cv2.setNumThreads(1)  # torch sees to its own
 
 
 def _index(index: int | Pick) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from litdome.datasets.tensors import directions, signed_light, unit_coverage, unit_picture
+from litdome.datasets.tensors import LIGHT_KEYS, planes, resampled
 from litdome.errors import StoreError, UsageError
 from litdome.lighting import view_directions
 from litdome.store.arrays import ArrayStore
@@ -30,7 +30,7 @@ Box = tuple[tuple[int, int], tuple[int, int]]  # rows, columns; half-open, px
 PICTURE_KEYS = ("flat", "relit", "flat_compensated")
 COVERAGE_KEYS = ("mask", "mask_flat", "mask_wide", "weight", "weight_compensated")
 STILL_KEYS = ("background",)  # no time axis
-MADE_KEYS = ("env_ldr", "env_log", "env_direction", "intrinsics", "world_from_camera", "time_flat", "time_relit")
+MADE_KEYS = (*LIGHT_KEYS, "env_direction", "intrinsics", "world_from_camera", "time_flat", "time_relit")
 ID_KEYS = ("session", "camera", "pair", "hdri")
 CROPS = "crops/"  # crops/face/flat: a key of the tier of crops at native resolution
 
@@ -88,7 +88,7 @@ class SampleReader:
         return Place(session, camera, pair, hdri, n, str(about["name"]), str(about["cameras"][camera]))
 
     def read(self, row: int, keys: Sequence[str], box: Box | None) -> dict[str, Tensor]:
-        """The values of one sample; see `DatasetView.read`."""
+        """One sample, compact (tensors.py); see `DatasetView.read`."""
         place = self.place(row)
         with _named(place, self.path):
             return {name: self._value(name, place, box) for name in keys}
@@ -123,11 +123,11 @@ class SampleReader:
             return torch.tensor([getattr(place, name)])
         if name not in self.keys:
             raise UsageError(f"{self.path}: no sample key {name}", hint=f"keys: {', '.join(self.keys)}")
-        if name in ("env_ldr", "env_log"):
+        if name in LIGHT_KEYS:
             view = self.store.read_at(f"hdri_views/{place.folder}/{name[4:]}", place.hdri, required=True)
-            return signed_light(view, None if box is None else _size(box))[None]
+            return planes(view if box is None else resampled(view, _size(box)))[None]
         if name == "env_direction":
-            return directions(self.table("hdri_views/direction") if box is None else view_directions(*_size(box)))[None]
+            return planes(self.table("hdri_views/direction") if box is None else view_directions(*_size(box)))[None]
         if name == "world_from_camera":
             return torch.from_numpy(self.table(f"rig/{place.name}/{name}")[[place.camera]].astype(np.float32))
         if name in ("time_flat", "time_relit"):
@@ -150,12 +150,12 @@ class SampleReader:
             self._need_inside(box, path)
         if name in STILL_KEYS:  # one a camera, without shards: large in sum, and few trainers read it
             plate = self.store.read(path)
-            return unit_picture(plate if box is None else plate[slice(*box[0]), slice(*box[1])])
+            return planes(plate if box is None else plate[slice(*box[0]), slice(*box[1])])
         colours = self.store.array(path).shape[3:]
         codes = self.store.read_at(
             path, place.n, None if box is None else (*box, *((0, size) for size in colours)), required=True
         )
-        return (unit_coverage(codes) if codes.ndim == 2 else unit_picture(codes))[None]
+        return planes(codes)[None]
 
     def _need_inside(self, box: Box, path: str) -> None:
         shape = self.store.array(path).shape

@@ -1,10 +1,12 @@
-"""Stored pictures, masks and light maps as the tensors of a sample, each converted in one pass.
+"""Stored pictures, masks and light maps as tensors: compact as stored, then as float32 in the ranges of a sample.
 
-Measured at 704x1280 in docs/loading.md: decoding takes longer than all of this.
+Workers hand over compact samples: filling shared memory costs more than decoding (docs/loading.md), and float32 is
+three times as large.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -15,49 +17,44 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = npt.NDArray[Any]
+LIGHT_KEYS = ("env_ldr", "env_log")
 
 
-def unit_picture(codes: npt.NDArray[np.uint8]) -> Tensor:
-    """A picture, shape (y, x, 3), 0..255, as float32 of shape (3, y, x), 0..1."""
-    return _as_float(_planes(codes)).div_(255)
-
-
-def unit_coverage(codes: npt.NDArray[np.uint8]) -> Tensor:
-    """A mask or weight map, shape (y, x), 0..255, as float32 of shape (1, y, x), 0..1."""
-    return _as_float(codes[None]).div_(255)
-
-
-def signed_light(view: Array, size: tuple[int, int] | None = None) -> Tensor:
-    """A map of the light as stored, shape (v, u, 3), float16 0..1, as the model takes it.
-
-    Args:
-        view: The whole sphere around the camera.
-        size: Rows and columns wanted, resampled by area where that is another size (a crop of the picture is lit by the
-            same whole sphere); as stored by default.
-
-    Returns:
-        Shape (3, v, u), float32, -1..1.
-    """
-    if size is not None and view.shape[:2] != size:
-        view = cv2.resize(view.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
-    return _as_float(_planes(view)).mul_(2).sub_(1)
-
-
-def directions(view: Array) -> Tensor:
-    """Directions of a light map, shape (v, u, 3), as float32 of shape (3, v, u)."""
-    return _as_float(_planes(view))
-
-
-def _planes(picture: Array) -> Array:
-    """(y, x, 3) as (3, y, x), contiguous: cv2.split is three times as fast as a transposed copy."""
-    codes = np.ascontiguousarray(picture)
-    kind = codes.view(np.uint16) if codes.dtype == np.float16 else codes  # cv2 has no float16 of numpy's
-    planes = np.empty((3, *codes.shape[:2]), kind.dtype)
-    cv2.split(kind, list(planes))
-    return planes.view(codes.dtype)
-
-
-def _as_float(values: Array) -> Tensor:
+def planes(picture: Array) -> Tensor:
+    """A picture or map, shape (y, x, 3), as (3, y, x); a mask, shape (y, x), as (1, y, x). The dtype stays."""
     import torch
 
-    return torch.from_numpy(values).to(torch.float32, copy=True)
+    if picture.ndim == 2:
+        return torch.from_numpy(picture[None])
+    codes = np.ascontiguousarray(picture)
+    plain = codes.view(np.uint16) if codes.dtype == np.float16 else codes  # cv2 has no float16 of numpy's
+    split = np.empty((3, *codes.shape[:2]), plain.dtype)
+    cv2.split(plain, list(split))  # three times as fast as a transposed copy
+    return torch.from_numpy(split.view(codes.dtype))
+
+
+def resampled(view: Array, size: tuple[int, int]) -> Array:
+    """A light map, shape (v, u, 3), at another size, by area: a crop of the picture is lit by the same whole sphere."""
+    return np.asarray(cv2.resize(view.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA))
+
+
+def as_floats(sample: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A compact sample in the ranges of the contract, on the device where it lies.
+
+    Args:
+        sample: Codes 0..255 as uint8; maps of light as stored, 0..1, and of directions, as float16 or float32.
+
+    Returns:
+        Pictures and masks 0..1, maps -1..1, as float32; what else there is unchanged.
+    """
+    return {key: _as_float(key, value) for key, value in sample.items()}
+
+
+def _as_float(key: str, value: Tensor) -> Tensor:
+    import torch
+
+    if value.dtype == torch.uint8:
+        return value.to(torch.float32).div_(255)
+    if key in LIGHT_KEYS:
+        return value.to(torch.float32, copy=True).mul_(2).sub_(1)
+    return value.to(torch.float32) if value.dtype == torch.float16 else value

@@ -14,6 +14,7 @@ import zarr
 
 from litdome.datasets.build import DATASET_FORMAT, DATASET_SCHEMA
 from litdome.datasets.reading import CROPS, Array, Box, SampleReader
+from litdome.datasets.tensors import as_floats
 from litdome.errors import StoreError, UsageError
 from litdome.store.schema import check_format
 
@@ -130,13 +131,16 @@ class DatasetView:
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return self.read(index)
 
-    def read(self, index: int, keys: Sequence[str] | None = None, *, box: Box | None = None) -> dict[str, Tensor]:
+    def read(
+        self, index: int, keys: Sequence[str] | None = None, *, box: Box | None = None, compact: bool = False
+    ) -> dict[str, Tensor]:
         """One sample.
 
         Args:
             index: In this view.
             keys: What to read; all by default, with a ``box`` all but the tiers of crops.
             box: Part of the pictures; ``intrinsics`` are those of the part, light maps are resampled to its size.
+            compact: Pictures and maps as stored (uint8, float16), for `as_floats` to finish elsewhere.
 
         Raises:
             StoreError: A chunk is damaged or missing; the sample and the file are named.
@@ -144,7 +148,8 @@ class DatasetView:
         """
         if keys is None:
             keys = self.keys if box is None else tuple(key for key in self.keys if not key.startswith(CROPS))
-        return self.reader.read(int(self._rows[index]), keys, box)
+        sample = self.reader.read(int(self._rows[index]), keys, box)
+        return sample if compact else as_floats(sample)
 
     def codes(self, index: int, key: str) -> npt.NDArray[np.uint8]:
         """A picture or mask of one sample as stored: shape (y, x, 3) or (y, x), 0..255.
