@@ -30,9 +30,8 @@ export class Grid {
     this.score = score;
     const again = item === null ? -1 : items.indexOf(item);
     this.at = Math.max(0, again);
-    this.pool.forEach(tile => { tile.item = -1; });
     this.lastTop = undefined;
-    this.layout();
+    this.measure();
     this.reveal();
     this.draw();
   }
@@ -47,13 +46,17 @@ export class Grid {
   }
 
   layout() {
+    this.measure();
+    this.soon();
+  }
+
+  measure() {
     this.columns = Math.max(1, Math.floor(this.root.clientWidth / this.width));
     this.rows = Math.ceil(this.items.length / this.columns);
     const whole = this.rows * this.tall, seen = this.root.clientHeight;
     const shown = Math.min(whole, TALLEST_PX);
     this.stretch = shown > seen ? (whole - seen) / (shown - seen) : 1;
     this.height.style.height = `${shown}px`;
-    this.soon();
   }
 
   get top() { return this.root.scrollTop * this.stretch; }

@@ -5,7 +5,7 @@ const BINS = 96, TAIL = 0.002, AXIS_PX = 16;
 
 export class Histogram {
   constructor(table, canvas, moved) {
-    Object.assign(this, { table, canvas, moved, threshold: null, below: false, sorted: new Uint32Array(0) });
+    Object.assign(this, { table, canvas, moved, threshold: null, beyond: null, below: false, sorted: new Uint32Array(0) });
     canvas.addEventListener("pointerdown", event => {
       canvas.setPointerCapture(event.pointerId);
       this.drag(event);
@@ -16,7 +16,7 @@ export class Histogram {
 
   // `sorted`: items by rising score, those without one left out.
   show(sorted, score) {
-    Object.assign(this, { sorted, score, threshold: null, below: score.low_is_bad });
+    Object.assign(this, { sorted, score, threshold: null, beyond: null, below: score.low_is_bad });
     this.column = this.table.values[score.name];
     const at = part => this.column[sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))]];
     [this.low, this.high] = sorted.length ? [at(TAIL), at(1 - TAIL)] : [0, 1];
@@ -32,8 +32,8 @@ export class Histogram {
     return Math.min(BINS - 1, Math.max(0, Math.floor((value - this.low) / (this.high - this.low) * BINS)));
   }
 
-  // Items beyond the threshold, the doubtful ones nearest to it first.
-  get beyond() {
+  // Items beyond the threshold, the doubtful ones nearest to it first; null without one.
+  findBeyond() {
     if (this.threshold === null) return null;
     const threshold = Math.fround(this.threshold); // as scores are, and filters compare
     let [low, high] = [0, this.sorted.length];
@@ -77,8 +77,12 @@ export class Histogram {
   }
 
   changed() {
-    this.draw();
-    this.frame ??= requestAnimationFrame(() => { this.frame = null; this.moved(); });
+    this.beyond = this.findBeyond();
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      this.draw();
+      this.moved();
+    });
   }
 
   draw() {

@@ -4,7 +4,7 @@ import { parseFilter } from "./filter.js";
 import { Grid } from "./grid.js";
 import { Histogram } from "./histogram.js";
 import { Single } from "./single.js";
-import { DECIDED, KEPT, ask, loadState, loadTable } from "./table.js";
+import { DECIDED, KEPT, ask, loadState, loadTable, risingBy } from "./table.js";
 
 const BLINK_MS = 400;
 const ALL_AT_ONCE = 1_000_000; // items above which the page begins with one camera
@@ -78,7 +78,9 @@ function choose() {
   const score = about.scores.find(({ name }) => name === get("score").value) ?? null;
   const measured = score ?? about.scores[0];
   const column = values[measured.name];
-  const rising = shown.filter(item => !Number.isNaN(column[item])).sort((a, b) => column[a] - column[b] || a - b);
+  const among = new Uint8Array(items);
+  for (const item of shown) among[item] = 1;
+  const rising = risingBy(table, measured.name).filter(item => among[item]);
   base = shown;
   if (score) { // the doubtful ones first; what was not measured comes last
     base = new Uint32Array(length);
@@ -87,24 +89,30 @@ function choose() {
   }
   histogram.show(rising, measured);
   grid.show(base, measured.name, false);
-  redraw();
+  tell();
 }
 
 function showThreshold() {
-  const beyond = histogram.beyond;
+  const { beyond } = histogram;
   grid.show(beyond ?? base, histogram.score.name, !beyond);
-  redraw();
+  tell();
 }
 
 function redraw() {
   if (!grid) return;
+  grid.draw();
+  tell();
+}
+
+// What is shown in numbers, and what the threshold would do.
+function tell() {
   let kept = 0, decided = 0;
   for (const item of base ?? []) {
     kept += table.state[item] & KEPT;
     decided += (table.state[item] & DECIDED) >> 1;
   }
   get("counts").textContent = `${count(base?.length ?? 0)} shown: ${count(kept)} kept, ${count((base?.length ?? 0) - kept)} not, ${count(decided)} by hand`;
-  const beyond = histogram.beyond, changes = beyond ? histogram.kept(beyond) : 0;
+  const { beyond } = histogram, changes = beyond ? histogram.kept(beyond) : 0;
   const share = kept ? ` (${(100 * changes / kept).toFixed(1)} %)` : "";
   get("would").textContent = beyond
     ? `${histogram.words}: ${count(beyond.length)} pairs; drops ${count(changes)} that are kept${share}`
@@ -112,7 +120,6 @@ function redraw() {
   get("drop-these").disabled = !changes;
   get("clear").disabled = !beyond;
   get("side").textContent = histogram.below ? "drops below" : "drops above";
-  grid.draw();
   showSingle();
 }
 
@@ -168,7 +175,7 @@ function undo() {
 }
 
 function dropThese() {
-  const beyond = histogram.beyond;
+  const { beyond } = histogram;
   if (!beyond) return;
   const kept = beyond.filter(item => table.state[item] & KEPT);
   if (!kept.length) return;

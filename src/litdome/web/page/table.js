@@ -30,7 +30,7 @@ export async function loadTable() {
   const values = Object.fromEntries(about.scores.map(score => [score.name, take(Float32Array, items)]));
   const hdri = take(Int32Array, about.pairs);
   const reason = take(Uint16Array, items);
-  const table = { about, items, values, hdri, reason, state: new Uint8Array(items) };
+  const table = { about, items, values, hdri, reason, state: new Uint8Array(items), rising: {} };
   await loadState(table);
   return table;
 }
@@ -38,6 +38,14 @@ export async function loadTable() {
 export async function loadState(table) {
   const bytes = await ask("/api/state").then(answer => answer.arrayBuffer());
   table.state.set(new Uint8Array(bytes));
+}
+
+// Items by rising score, those without one left out; sorted once, whatever is filtered.
+export function risingBy(table, name) {
+  const column = table.values[name];
+  table.rising[name] ??= Uint32Array.from(column.keys()).filter(item => !Number.isNaN(column[item]))
+    .sort((a, b) => column[a] - column[b] || a - b);
+  return table.rising[name];
 }
 
 export const cameraOf = (table, item) => table.about.cameras[Math.floor(item / table.about.pairs)];
