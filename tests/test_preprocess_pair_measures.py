@@ -20,7 +20,7 @@ PAIRS = 4
 
 @pytest.fixture(scope="module")
 def take(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One camera at 8 frames a second, so that a step is over a pixel at 256 rows, with as fine a grid as large pictures have."""
+    """One camera at 8 frames a second, so that a step is over a pixel; the grid is as fine as large pictures have."""
     folder = tmp_path_factory.mktemp("walking")
     size = {"cameras": 1, "pairs": PAIRS, "width": 144, "height": 256, "hdris": 2, "lights": 16}
     make_recording(folder / "take", **size, fps=8.0, boards=False, workers=1)
