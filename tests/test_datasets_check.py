@@ -77,6 +77,8 @@ def test_consent_that_ends_later_is_a_finding(tmp_path: Path) -> None:
     about[0]["consent"] = {"uses": ["train"], "expires": "2020-01-01"}
     root.attrs["sessions"] = about
     assert check_dataset(out) == ["take (subject s0): the consent ended on 2020-01-01"]
+    session.set_attrs("", consent={"withdrawn": "2026-02-03"})
+    assert f"{session.url} (subject s0): the subject withdrew consent on 2026-02-03" in check_dataset(out)
 
 
 def test_what_changed_is_said_by_a_second_build_and_by_check(

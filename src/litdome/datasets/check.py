@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -95,11 +95,12 @@ def spec_findings(attrs: dict[str, Any]) -> list[str]:
         now = spec.model_copy(update={"sessions": tuple(refs), "decisions": tuple(copies)})
         then = {**plain, "decisions": [each.model_dump(mode="json") for each in was]}
         found += [f"{line} since it was baked" for line in changes(then, now.model_dump(mode="json"))]
+        found += consent_findings([{**session.attrs, "name": ref.path}])
     return found
 
 
-def consent_findings(sessions: Sequence[dict[str, Any]]) -> list[str]:
-    """Sessions whose subject no longer agrees to training."""
+def consent_findings(sessions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Sessions, as their attributes describe them, whose subject no longer agrees to training."""
     reasons = ((about, refusal(about.get("consent"), "train")) for about in sessions)
     return [f"{about['name']} (subject {about.get('subject')}): {why}" for about, why in reasons if why is not None]
 

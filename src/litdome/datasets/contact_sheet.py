@@ -22,7 +22,7 @@ SHOWN = ("flat", "relit", "flat_compensated", "mask", "weight", "env_ldr")
 UInt8Array = npt.NDArray[np.uint8]
 
 
-def write_sheet(dataset: Path, out: Path, *, per_split: int = 4) -> None:
+def write_sheet(dataset: Path, out: Path, *, per_split: int = 3) -> None:
     """Write the contact sheet of a dataset as a PNG.
 
     Raises:
@@ -42,7 +42,7 @@ def write_sheet(dataset: Path, out: Path, *, per_split: int = 4) -> None:
         raise StoreError(f"{out}: cannot be written: {error.strerror}", hint="is the folder there?") from error
 
 
-def contact_sheet(store: ArrayStore, per_split: int = 4) -> UInt8Array:
+def contact_sheet(store: ArrayStore, per_split: int = 3) -> UInt8Array:
     """The sheet as RGB, shape (y, x, 3): a row per sample under a line that names it, a column per picture."""
     table = SampleTable.of(store)
     bands = []
