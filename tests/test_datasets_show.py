@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import zarr
-from baked_take import make_take, square
+from baked_take import make_take
 
 from litdome.cli import run
 from litdome.color import linear_from_srgb
@@ -43,12 +43,16 @@ def test_statistics_are_those_of_the_pictures(session: Session, dataset: Path) -
     found = root.attrs["statistics"]
     ids = [(session.cameras[c], int(p)) for c, p in zip(root["samples/camera"], root["samples/pair"], strict=True)]
     assert found["looked_at"] == len(ids) == 10
-    inner = [  # scaled by 8/7: away from the square's edge nothing is mixed, and the mean is the same
-        session.read_rgb(id, "relit", pair)[square(int(session.pairs.relit_frame[pair]), session.cameras.index(id))]
-        for id, pair in ids
-    ]
-    expected = np.mean([picture.reshape(-1, 3).mean(axis=0) for picture in inner], axis=0) / 255
-    np.testing.assert_allclose(found["person"]["relit"]["mean"], expected, atol=0.01)  # the mask's edge is mixed
+    rows = {int(pair): n for n, pair in enumerate(root["pairs/take/pair"][...])}
+    for kind, mask, code in (("flat", "mask_flat", 200), ("relit", "mask", 120)):
+        person = []
+        for id, pair in ids:
+            camera = root[f"cameras/take/{id}"]
+            person.append(camera[kind][rows[pair]][camera[mask][rows[pair]] > 127] / 255)
+        expected = np.concatenate(person)
+        np.testing.assert_allclose(found["person"][kind]["mean"], expected.mean(axis=0), atol=1e-4)  # as rounded
+        np.testing.assert_allclose(found["person"][kind]["std"], expected.std(axis=0), atol=1e-4)
+        assert expected.mean() == pytest.approx(code / 255, abs=0.04)  # the square; its edge is mixed with the wall
     light = linear_from_srgb(np.array([200, 120], np.float32) / 255)
     levels = {each["light"]: each["level"] for each in found["lights"]}
     assert set(levels) == {"take/room", "take/sun"} and sum(each["samples"] for each in found["lights"]) == len(ids)

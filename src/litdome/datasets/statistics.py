@@ -24,13 +24,13 @@ LINEAR = linear_from_srgb(np.arange(256, dtype=np.float32) / np.float32(255))
 
 @dataclass(frozen=True)
 class Look:
-    """One sample in numbers, on the person (mask over half): sums of display-referred values by channel and of their
-    squares, mean linear luminance, each for flat and relit; pixels; share of the picture."""
+    """One sample in numbers, on the person (mask over half), flat and relit: sums of the codes by channel and of their
+    squares, shape (2, 3); mean linear luminance, pixels, shape (2,); share of the relit picture."""
 
     total: npt.NDArray[np.float64]
     squares: npt.NDArray[np.float64]
     luminance: npt.NDArray[np.float64]
-    count: int
+    count: npt.NDArray[np.int64]
     mask_part: float
 
 
@@ -43,7 +43,7 @@ def dataset_statistics(store: ArrayStore) -> dict[str, Any]:
     chosen = np.unique(np.linspace(0, len(table) - 1, min(LOOKED_AT, len(table))).round().astype(int)).tolist()
     with ThreadPoolExecutor(default_workers()) as pool:
         looks = list(pool.map(lambda index: look_at(store, table, index), chosen))
-    count = max(sum(look.count for look in looks), 1)
+    count = np.maximum(np.sum([look.count for look in looks], axis=0), 1)[:, None]
     mean = np.sum([look.total for look in looks], axis=0) / count / 255
     square = np.sum([look.squares for look in looks], axis=0) / count / 255**2
     std = np.sqrt(np.maximum(square - mean**2, 0))
@@ -57,12 +57,14 @@ def dataset_statistics(store: ArrayStore) -> dict[str, Any]:
 def look_at(store: ArrayStore, table: SampleTable, index: int) -> Look:
     """The person of one sample in numbers."""
     group, row = f"cameras/{table.place(index)}", int(table.row[index])
-    inside = store.read_at(f"{group}/mask", row) > 127
-    pixels = [store.read_at(f"{group}/{kind}", row)[inside] for kind in ("flat", "relit")]
+    masks = [store.read_at(f"{group}/{name}", row) > 127 for name in ("mask_flat", "mask")]
+    pixels = [
+        store.read_at(f"{group}/{kind}", row)[inside] for kind, inside in zip(("flat", "relit"), masks, strict=True)
+    ]
     total = np.stack([each.sum(axis=0, dtype=np.float64) for each in pixels])
     squares = np.stack([np.einsum("nc,nc->c", each, each, dtype=np.float64) for each in pixels])
     light = [float(LINEAR[each].mean(axis=0, dtype=np.float64) @ LUMINANCE) if len(each) else 0.0 for each in pixels]
-    return Look(total, squares, np.array(light), int(inside.sum()), float(inside.mean()))
+    return Look(total, squares, np.array(light), np.array([len(each) for each in pixels]), float(masks[1].mean()))
 
 
 def light_levels(table: SampleTable, chosen: Sequence[int], looks: Sequence[Look]) -> list[dict[str, Any]]:
