@@ -10,7 +10,7 @@ from pydantic import Field
 
 from litdome.geometry import REFERENCE_HEIGHT_PX
 from litdome.preprocess.flow import working_size
-from litdome.preprocess.motion import MOTION_LONG_SIDE_PX, read_motion
+from litdome.preprocess.motion import MOTION_LONG_SIDE_PX, Motion, read_motion
 from litdome.preprocess.pair_measures import FIELDS, REGION_FIELDS, View, measure_pair
 from litdome.preprocess.regions import REGIONS
 from litdome.stage import Kind, SessionLike, StageConfig, Summary, UInt8Array, Unit
@@ -125,11 +125,7 @@ class Align:
         for i, pair in enumerate(range(unit.start, unit.stop)):
             if not _is_usable(session, camera, pair):
                 continue
-            motion = read_motion(session, camera, pair)
-            has_next = motion is not None and motion.segment.alpha <= 1
-            flat = _view(session, camera, "flat", int(session.pairs.flat[pair]))
-            next_flat = _view(session, camera, "flat", int(session.pairs.next_flat[pair])) if has_next else None
-            relit = _view(session, camera, "relit", int(session.pairs.relit[pair]), regions)
+            motion, flat, next_flat, relit = read_pair(session, camera, pair, regions)
             measured, found = measure_pair(motion, flat, next_flat, relit)
             parts[i], pictures[i] = measured.row, flat.picture if found is None else found.picture
             if found is not None:
@@ -187,6 +183,24 @@ def _regions(session: SessionLike, camera: str) -> tuple[str, ...] | None:
     """The region of each part label of relit pictures, or None where no parts are labelled."""
     path = f"cameras/{camera}/relit/parts"
     return tuple(session.array(path).attrs["regions"]) if session.has(path) else None
+
+
+def read_pair(
+    session: SessionLike, camera: str, pair: int, regions: tuple[str, ...] | None = None
+) -> tuple[Motion | None, View, View | None, View]:
+    """The motion around a pair whose pictures are there, its flat, next flat and relit picture.
+
+    There is no next flat one where the motion is unknown or that of the segment before.
+
+    Args:
+        session, camera, pair: Where.
+        regions: Of the part labels of relit pictures, where there are some.
+    """
+    motion = read_motion(session, camera, pair)
+    has_next = motion is not None and motion.segment.alpha <= 1
+    flat = _view(session, camera, "flat", int(session.pairs.flat[pair]))
+    next_flat = _view(session, camera, "flat", int(session.pairs.next_flat[pair])) if has_next else None
+    return motion, flat, next_flat, _view(session, camera, "relit", int(session.pairs.relit[pair]), regions)
 
 
 def _view(session: SessionLike, camera: str, kind: Kind, n: int, regions: tuple[str, ...] | None = None) -> View:
