@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from starlette.testclient import TestClient
 
 from litdome.cli import cli, run
 from litdome.errors import StoreError, UsageError
+from litdome.progress import silent
 from litdome.store.decisions import Decision, add_decision, decisions_folder, read_decisions
 from litdome.store.pair_columns import pair_columns
 from litdome.store.session import Session
@@ -197,6 +199,19 @@ def test_thumbnails_are_made_ahead(session: Session) -> None:
     assert thumbnails.done == thumbnails.total == 24 and not thumbnails.trouble
     assert len(list(thumbnails.folder.rglob("*.jpg"))) == 24
     thumbnails.stop()
+
+
+def test_thumbnails_are_prepared_before_anyone_comes_and_go_on_where_they_stopped(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Path(session.url.removesuffix(".zarr") + ".review")
+    shutil.rmtree(home, ignore_errors=True)
+    thumbnails = Thumbnails(session, CAMERAS, len(session.pairs))
+    thumbnails.prepare(silent, lambda: True)
+    assert len(list(home.rglob("*.jpg"))) >= 1  # those begun are finished
+    assert run(["-q", "review", session.url, "--prepare"]) == 0
+    assert capsys.readouterr().out.strip() == str(thumbnails.folder)
+    assert len(list(thumbnails.folder.rglob("*.jpg"))) == 24 and not list(home.rglob(".*.jpg.*"))
 
 
 def test_views_are_made_or_refused_in_words(page: TestClient, session: Session) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import getpass
 import os
 import webbrowser
+from typing import TYPE_CHECKING
 
 import click
 
+from litdome.cli.console import interruptible, progress_bars
 from litdome.errors import MissingPackageError
+
+if TYPE_CHECKING:
+    from litdome.web.review import Review
 
 
 @click.command()
@@ -16,8 +21,11 @@ from litdome.errors import MissingPackageError
 @click.option("--camera", "cameras", multiple=True, help="Only this camera: c03; may be given again.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of 127.0.0.1; any free one by default.")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option("--prepare", is_flag=True, help="Only make the thumbnails, on every core, before curators come.")
 @click.option("--author", default=None, help="Who decides; your login name by default.")
-def review(session: str, cameras: tuple[str, ...], port: int, no_browser: bool, author: str | None) -> None:
+def review(
+    session: str, cameras: tuple[str, ...], port: int, no_browser: bool, prepare: bool, author: str | None
+) -> None:
     """A page to look at every pair, keep or drop it: grid, blink, masks, histograms; Ctrl-C ends it.
 
     Example: litdome review take01.zarr --camera c03
@@ -42,8 +50,22 @@ def review(session: str, cameras: tuple[str, ...], port: int, no_browser: bool, 
             webbrowser.open(address)
 
     made = Review(open_session(session), author=author or getpass.getuser(), cameras=cameras or None)
+    if prepare:
+        _prepare(made)
+        return
     serve_review(made, port=port, ready=ready)
     click.echo("litdome: the review has ended; every decision shown as saved is on disk", err=True)
+
+
+def _prepare(review: Review) -> None:
+    from litdome.web.thumbnails import Thumbnails
+
+    thumbnails = Thumbnails(review.session, review.cameras, review.table.pairs)
+    with interruptible() as should_stop, progress_bars() as progress:
+        thumbnails.prepare(progress, should_stop)
+    if thumbnails.trouble:
+        click.echo(f"litdome: {thumbnails.trouble}", err=True)
+    click.echo(str(thumbnails.folder))
 
 
 COMMANDS = [review]

@@ -108,9 +108,9 @@ def pair_columns(session: Session) -> PairColumns:
 
 
 def _measured(session: Session) -> Iterator[tuple[str, str, Float32Array, tuple[str, str]]]:
-    """Name, region (or none), values, unit and description of each score; ``shift_px`` first."""
+    """Name, region (or none), values, unit and description of each score; shifts first, regions never seen left out."""
     group = cast(zarr.Group, session.root["quality"])
-    for name in sorted(group.array_keys(), key=lambda name: (name != "shift_px", name)):
+    for name in sorted(group.array_keys(), key=lambda name: (name != "shift_px", "shift" not in name, name)):
         array: Any = session.array(f"quality/{name}")
         if array.dtype.kind != "f" or array.shape[:2] != (len(session.cameras), len(session.pairs)):
             continue
@@ -119,4 +119,5 @@ def _measured(session: Session) -> Iterator[tuple[str, str, Float32Array, tuple[
         if values.ndim == 2:
             yield name, "", values, about
         for i, region in enumerate(array.attrs.get("names", ()) if values.ndim == 3 else ()):
-            yield f"{region}_{name.removeprefix('region_')}", region, np.ascontiguousarray(values[..., i]), about
+            if not np.isnan(values[..., i]).all():
+                yield f"{region}_{name.removeprefix('region_')}", region, np.ascontiguousarray(values[..., i]), about

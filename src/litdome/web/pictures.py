@@ -19,6 +19,7 @@ THUMB_BOX_PX = (224, 184)  # width, height that a picture of a thumbnail fits in
 SHOWN_LONG_SIDE_PX = 1600
 RELIT_MASK, FLAT_MASK, ARROW = (255, 0, 144), (0, 200, 255), (255, 210, 0)
 ARROWS = 48  # along the longer side
+LONGER = 4  # arrows than the motion: a shift of 4 px could not be seen
 DETAIL_PX = 12.0  # difference: light that varies slower than this over the picture is taken out
 NOTHING = 72  # code of a picture that was not recorded
 
@@ -127,7 +128,7 @@ def _masked(session: Session, camera: str, pair: int) -> UInt8Array:
 
 
 def _with_arrows(session: Session, camera: str, pair: int) -> UInt8Array:
-    """The relit picture with the motion that led to it: from where a point was in the flat picture to where it is."""
+    """The relit picture with the motion since the flat one: arrows `LONGER` times as long, from where a point was."""
     path = f"motion/{camera}"
     if not session.has(path):
         raise StoreError(f"{session.url}: no flow yet", hint=f"litdome flow {session.url}")
@@ -143,7 +144,7 @@ def _with_arrows(session: Session, camera: str, pair: int) -> UInt8Array:
             dx, dy = flow[:, int(y), int(x)]
             start = np.array([x * width / flow.shape[2], y * height / flow.shape[1]])
             if np.hypot(dx, dy) >= 0.5:
-                tip = start + np.array([dx, dy])
+                tip = start + LONGER * np.array([dx, dy])
                 cv2.arrowedLine(drawn, _point(start), _point(tip), ARROW, thick, cv2.LINE_AA, tipLength=0.3)
     return cast(UInt8Array, drawn)
 

@@ -8,10 +8,12 @@ import shutil
 import tempfile
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from litdome.errors import LitdomeError
+from litdome.errors import LitdomeError, UsageError
+from litdome.progress import Progress
 from litdome.store.files import is_local, open_files
 from litdome.store.provenance import digest
 from litdome.store.session import Session
@@ -68,6 +70,23 @@ class Thumbnails:
                 if not self._asked:
                     self._idle.set()
 
+    def prepare(self, progress: Progress, should_stop: Callable[[], bool]) -> None:
+        """Make all of them now, on every core; those that are kept already cost only a look.
+
+        Raises:
+            UsageError: The session lies elsewhere than on this machine, where none are kept.
+        """
+        if self._temporary is not None:
+            self.stop()
+            raise UsageError(f"{self.session.url}: thumbnails are kept beside a session on this machine only")
+        places = [(camera, pair) for camera in self.cameras for pair in range(self.pairs)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in pool.map(self._make, *zip(*places, strict=True)):
+                progress("thumbnails", self.done, self.total)
+                if should_stop():
+                    pool.shutdown(cancel_futures=True)
+                    return
+
     def start(self) -> None:
         """Begin to make all of them."""
         self._thread.start()
@@ -87,11 +106,15 @@ class Thumbnails:
                 self._idle.wait()
                 if self._stop.is_set():
                     return
-                try:
-                    self._have(camera, pair)
-                except LitdomeError as error:  # the page shows the same at this very pair
-                    self.trouble = error.message
-                self.done += 1
+                self._make(camera, pair)
+
+    def _make(self, camera: str, pair: int) -> None:
+        try:
+            self._have(camera, pair)
+        except LitdomeError as error:  # the page shows the same at this very pair
+            self.trouble = error.message
+        with self._lock:
+            self.done += 1
 
     def _have(self, camera: str, pair: int) -> bytes:
         path = self.folder / camera / f"{pair // PAIRS_IN_FOLDER:03d}" / f"{pair:06d}.jpg"
