@@ -70,9 +70,10 @@ def frames_read(session: Session) -> tuple[IntArray, IntArray]:
 
 def flat_neighbours(session: Session) -> int:
     """How many flat frames each way the masks and the motion at a flat frame read."""
-    deflicker, align = session.record("deflicker"), session.record("align")
+    flow, deflicker, align = (session.record(stage) for stage in ("flow", "deflicker", "align"))
     window = 0 if deflicker is None else int(deflicker.config.get("window_pairs", 3)) // 2  # version 1 had a window
-    return max(window, WIDEST if align is not None and align.version > 1 else 0)
+    guess = 1 if flow is not None and flow.version > 1 else 0  # a search starts from the steps beside its own
+    return guess + max(window, WIDEST if align is not None and align.version > 1 else 0)
 
 
 def _is_continued(session: Session) -> BoolArray:

@@ -4,6 +4,8 @@ can be measured. Kept at a coarse grid of full-picture pixels, forward and backw
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from litdome.preprocess.raft.weights import RaftFlow
 
 Float32Array = npt.NDArray[np.float32]
-SMOOTHNESS = 60.0  # three times the preset: plain cloth under noise moves 1.2 instead of 1.4 times its way (simulated)
+Step = tuple[Float32Array, Float32Array]  # flow from a picture to the next one, and back
+PATCH_STEP_PX = 2  # the preset's 3 costs 0.1 to 0.3 dB of the compensated picture on real walking people
 NORMAL_MEAN, NORMAL_STD = 118.0, 56.0  # codes: three deviations fit into 0..255
 
 
@@ -42,24 +45,31 @@ def shrink(picture: UInt8Array, size: tuple[int, int]) -> UInt8Array:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def estimate_flow(luma: UInt8Array, other: UInt8Array, *, long_side_px: int = 640) -> tuple[Float32Array, Float32Array]:
-    """Dense motion between two pictures of the same light, both ways (DIS, medium preset).
+def estimate_flow(
+    luma: UInt8Array,
+    other: UInt8Array,
+    *,
+    long_side_px: int = 640,
+    guesses: tuple[Float32Array | None, Float32Array | None] = (None, None),
+) -> Step:
+    """Dense motion between two pictures of the same light, both ways (DIS, medium preset with denser patches).
 
     Args:
         luma, other: Pictures, shape (y, x), uint8.
         long_side_px: Size at which the flow is computed.
+        guesses: Where the search starts, forward and backward, each as the result; still where None.
 
     Returns:
         Forward (``luma`` to ``other``) and backward, each shape (y', x', 2), px of the reduced picture, x before y.
 
-    Source: Kroeger et al. 2016. On real walking people half of it gains 7 to 9 dB on the mask; 960 px gain 0.2 dB
-    more at twice the cost.
+    Source: Kroeger et al. 2016; figures in docs/benchmarks.md.
     """
     size = working_size(luma.shape[1], luma.shape[0], long_side_px)
     first, second = (normalise_brightness(shrink(picture, size)) for picture in (luma, other))
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    dis.setVariationalRefinementAlpha(SMOOTHNESS)
-    return np.asarray(dis.calc(first, second, None)), np.asarray(dis.calc(second, first, None))
+    dis.setPatchStride(PATCH_STEP_PX)
+    forward, backward = (None if guess is None else guess.astype(np.float32) for guess in guesses)  # calc writes there
+    return np.asarray(dis.calc(first, second, forward)), np.asarray(dis.calc(second, first, backward))
 
 
 def coarse_flow(flow: Float32Array, stride: int, height: int, width: int) -> Float32Array:
@@ -109,6 +119,51 @@ def dense_flow(
     )
 
 
+class _FlatMotion:
+    """Steps of one camera from each flat frame to the next, searched twice: a fast arm that the first search loses is
+    found where the steps before and after say that it must be. What is read or found once serves the steps beside."""
+
+    def __init__(self, session: SessionLike, camera: str, long_side_px: int) -> None:
+        self._session, self._camera, self._long_side_px = session, camera, long_side_px
+        self._frames = session.frames("flat")
+        self._luma = lru_cache(maxsize=4)(self._read_luma)
+        self._alone = lru_cache(maxsize=4)(self._search_alone)
+
+    def step(self, n: int) -> Step:
+        """Flow from the n-th flat frame to the next one, and back; the camera has both.
+
+        The second search starts from the velocity of the neighbouring step at the same pixels, as if nothing sped up.
+        Nothing reaches farther than one step beyond, so it does not matter where a shard begins.
+        """
+        before, after = (self._alone(beside) if self._has_both(beside) else None for beside in (n - 1, n + 1))
+        if before is None and after is None:
+            return self._alone(n)
+        guesses = (
+            None if before is None else self._lasting(before[1], n - 1, n),
+            None if after is None else self._lasting(after[0], n + 1, n),
+        )
+        return estimate_flow(self._luma(n), self._luma(n + 1), long_side_px=self._long_side_px, guesses=guesses)
+
+    def _lasting(self, flow: Float32Array, beside: int, n: int) -> Float32Array:
+        """The reverse of a neighbouring step's flow, over the time of the n-th step."""
+        return flow * -(self._span(n) / self._span(beside))
+
+    def _span(self, n: int) -> float:
+        return float(self._frames[n + 1] - self._frames[n])
+
+    def _has_both(self, n: int) -> bool:
+        return 0 <= n < len(self._frames) - 1 and all(
+            self._session.is_present(self._camera, "flat", i) for i in (n, n + 1)
+        )
+
+    def _search_alone(self, n: int) -> Step:
+        return estimate_flow(self._luma(n), self._luma(n + 1), long_side_px=self._long_side_px)
+
+    def _read_luma(self, n: int) -> UInt8Array:
+        size = working_size(*self._session.size(self._camera), self._long_side_px)
+        return shrink(self._session.read_luma(self._camera, "flat", n), size)
+
+
 class FlowConfig(StageConfig):
     """Settings of the flow between flat frames."""
 
@@ -128,7 +183,7 @@ class Flow:
     """Motion from each flat frame to the next, per camera and pair."""
 
     name: ClassVar[str] = "flow"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "measure motion between successive flat frames"
     needs: ClassVar[tuple[str, ...]] = ("ingest",)
     Config: ClassVar[type[StageConfig]] = FlowConfig
@@ -170,14 +225,17 @@ class Flow:
     def run(self, session: SessionLike, config: FlowConfig, unit: Unit) -> None:
         """Flow of one shard; pairs that share their flat frames (1:20) share one estimate."""
         camera = str(unit.camera)
+        width, height = session.size(camera)
         shape = (unit.stop - unit.start, *session.array(f"motion/{camera}").shape[1:])
         found = np.full((2, *shape), np.nan, np.float16)
+        between = self._search(session, config, camera)
         for i, pair in enumerate(range(unit.start, unit.stop)):
             flats = session.pairs.flat[pair], session.pairs.next_flat[pair]
             if i and flats == (session.pairs.flat[pair - 1], session.pairs.next_flat[pair - 1]):
                 found[:, i] = found[:, i - 1]
             elif flats[1] >= 0 and all(session.is_present(camera, "flat", int(n)) for n in flats):
-                found[:, i] = self._between(session, config, camera, int(flats[0]), int(flats[1]))
+                flows = between(int(flats[0]))
+                found[:, i] = [coarse_flow(flow, config.stride_px, height, width) for flow in flows]
         session.write(f"motion/{camera}", unit.start, found[0])
         session.write(f"motion_backward/{camera}", unit.start, found[1])
 
@@ -189,19 +247,17 @@ class Flow:
             measured += int(np.isfinite(np.asarray(first, np.float32)).sum())
         return {"measured": measured, "pairs": len(session.pairs) * len(session.cameras)}
 
-    def _between(
-        self, session: SessionLike, config: FlowConfig, camera: str, flat: int, next_flat: int
-    ) -> Float32Array:
-        """Both flows between two flat pictures on the stored grid, shape (2, 2, y / stride, x / stride)."""
-        width, height = session.size(camera)
-        if config.method == "raft":
-            size = working_size(width, height, config.long_side_px)
-            first, second = (shrink(session.read_frame(camera, "flat", n), size) for n in (flat, next_flat))
-            flows = self._network(config)(first, second)
-        else:
-            lumas = (session.read_luma(camera, "flat", n) for n in (flat, next_flat))
-            flows = estimate_flow(*lumas, long_side_px=config.long_side_px)
-        return np.stack([coarse_flow(flow, config.stride_px, height, width) for flow in flows])
+    def _search(self, session: SessionLike, config: FlowConfig, camera: str) -> Callable[[int], Step]:
+        """What gives the step from a recorded flat frame to the next one, recorded too."""
+        if config.method == "dis":
+            return _FlatMotion(session, camera, config.long_side_px).step
+        size = working_size(*session.size(camera), config.long_side_px)
+
+        def search(n: int) -> Step:
+            first, second = (shrink(session.read_frame(camera, "flat", i), size) for i in (n, n + 1))
+            return self._network(config)(first, second)
+
+        return search
 
     def _network(self, config: FlowConfig) -> RaftFlow:
         with self._guard:

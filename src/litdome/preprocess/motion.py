@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from litdome.preprocess.flow import Step as Step
 from litdome.preprocess.flow import dense_flow, working_size
 from litdome.stage import SessionLike, UInt8Array
 
 Float32Array = npt.NDArray[np.float32]
 MOTION_LONG_SIDE_PX = 640  # what was measured there and stored coarser needs no finer field
 UNDONE_SHARE, UNDONE_PERMILLE = 0.5, 4.7
-Step = tuple[Float32Array, Float32Array]  # flow from a picture to the next one, and back
 FIXED_POINT_STEPS = 2  # y + a F(y) = x: the error falls by the flow's gradient a step; two leave < 0.1 px on people
 
 
@@ -152,7 +152,8 @@ class Motion:
 
     Attributes:
         segment: The pair's own.
-        before, after: Flows of the segments that end where it starts and start where it ends: forward and backward.
+        before, after: Flows, forward and backward, of the segments that end where it starts and start where it ends,
+            scaled to its duration; None where they were not measured.
     """
 
     segment: Segment
@@ -165,10 +166,19 @@ def read_motion(session: SessionLike, camera: str, pair: int) -> Motion | None:
     segment = read_segment(session, camera, pair)
     if segment is None:
         return None
-    before = segment_from_flat(session, camera, segment.start - 1)
-    after = segment_from_flat(session, camera, segment.end)
-    beside = (None if other is None else read_flows(session, camera, other) for other in (before, after))
+    beside = (_read_step(session, camera, segment, flat) for flat in (segment.start - 1, segment.end))
     return Motion(segment, *beside)
+
+
+def _read_step(session: SessionLike, camera: str, segment: Segment, flat: int) -> Step | None:
+    """Flows from the flat frame ``flat`` to the next one and back, over the time of ``segment``; None if unknown."""
+    pair = segment_from_flat(session, camera, flat)
+    if pair is None:
+        return None
+    frames = session.frames("flat")
+    share = float(frames[segment.end] - frames[segment.start]) / float(frames[flat + 1] - frames[flat])
+    forward, backward = read_flows(session, camera, pair)
+    return forward * share, backward * share
 
 
 def read_segment(session: SessionLike, camera: str, pair: int) -> Segment | None:
