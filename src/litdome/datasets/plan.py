@@ -105,7 +105,7 @@ def plan_dataset(
     optional = optional_pictures(sessions)
     names = [ref.name for ref in spec.sessions]
     usable = [usable_pairs(session, spec) for session in sessions]
-    held = held_out_names(spec.splits.cameras, body_cameras(sessions), spec.splits.seed, 3)
+    held = held_out_names(spec.splits.cameras, body_cameras(sessions, spec.select.cameras), spec.splits.seed, 3)
     trained = [_trained_pairs(*each, held) for each in zip(sessions, usable, strict=True)]
     groups = light_groups(sessions, names)
     splits = [
@@ -204,9 +204,10 @@ def _guarded(session: Session, held: HeldOut, trained: npt.NDArray[np.bool_] | N
     return names
 
 
-def body_cameras(sessions: Sequence[Session]) -> list[str]:
-    """Ids of the cameras that may be held out, of all sessions: one id is held out of all of them."""
-    return sorted({camera.id for session in sessions for camera in session.rig.cameras if camera.role == "body"})
+def body_cameras(sessions: Sequence[Session], selected: Sequence[str] | None) -> list[str]:
+    """Ids of the selected cameras that may be held out, of all sessions: one id is held out of all of them."""
+    ids = {camera.id for session in sessions for camera in session.rig.cameras if camera.role == "body"}
+    return sorted(ids if selected is None else ids & set(selected))
 
 
 def optional_pictures(sessions: Sequence[Session]) -> frozenset[str]:
