@@ -213,12 +213,15 @@ def child(name: str, arguments: list[Any]) -> None:
     """Run one step; readers print their CPU time a pair, what opening costs not counted."""
     import torch
 
+    from litdome.datasets.batches import keep_freed_memory
+
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     if name == "load":
         load(*arguments)
         return
     path, order, as_floats = arguments
+    keep_freed_memory()  # as in any process that has handled larger arrays; PNG gains as well
     read = READERS[name](path, as_floats)
     for n in order[:4]:
         read(n)

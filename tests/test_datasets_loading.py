@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,12 +124,3 @@ def test_crops_that_cannot_be_are_refused(baked: Baked) -> None:
     with pytest.raises(UsageError, match="no crops of the hands") as caught:
         Crops(baked.view, (8, 8), around="hands")
     assert "crops.hands=8" in caught.value.hint
-
-
-@pytest.mark.parametrize("compression", ["zstd-1", "lz4-1", "none"])
-def test_fast_reads_equal_zarr_python(tmp_path: Path, compression: str) -> None:
-    view = baked_dataset(tmp_path / "data", compression=compression).view
-    for path in ("cameras/two/c01/flat", "cameras/two/c01/mask", "hdri_views/two/c01/ldr"):
-        array = view.reader.store.root[path]
-        for n in range(array.shape[0]):
-            assert np.array_equal(view.reader.store.read_at(path, n), array[n])

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from litdome.datasets.build import DATASET_FORMAT, DATASET_SCHEMA
+from litdome.datasets.build import DATASET_FORMAT
 from litdome.datasets.reading import CROPS, Array, Box, SampleReader
+from litdome.datasets.spec import DATASET_SCHEMA
 from litdome.datasets.tensors import as_floats
 from litdome.errors import StoreError, UsageError
 from litdome.store.schema import check_format
