@@ -135,7 +135,7 @@ def _read(weights: Path) -> dict[str, Tensor]:
     try:
         state: Any = torch.load(weights, map_location="cpu", weights_only=True)
     except (RuntimeError, UnpicklingError, EOFError, ValueError) as error:
-        raise InputError(f"{weights}: no weights: {str(error).splitlines()[0]}", hint=HINT) from error
+        raise InputError(f"{weights}: no weights, or more than weights: not opened", hint=HINT) from error
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise InputError(f"{weights}: no table of weights by name", hint=HINT)
     return state
