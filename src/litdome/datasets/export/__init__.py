@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from litdome import __version__
 from litdome.compute import default_workers, run_units
-from litdome.consent import require_use
 from litdome.datasets.export import clips, colmap, huggingface, humanolat, nerfstudio, webdataset
 from litdome.datasets.export.shots import Selection, select_shots
 from litdome.datasets.views import DatasetView
+from litdome.datasets.withdrawal import need_consent
 from litdome.errors import UsageError
 from litdome.progress import Progress, ShouldStop, never, silent
 from litdome.store.files import appearing_folder, need_new_folder, refusals
@@ -87,9 +87,9 @@ def export_dataset(
         raise UsageError(f"--format {format}: not one of {', '.join(FORMATS)}", hint="--format nerfstudio")
     need_new_folder(out)
     selection = select_shots(view, splits, pairs)
-    for name, about in selection.sessions.items():
-        for use in ("train", "publish") if publish else ("train",):
-            require_use(about.get("consent"), use, f"{view.path}: {name} (subject {about.get('subject')})")
+    need_consent(selection.sessions.values(), "train", view.path)
+    if publish:
+        need_consent(selection.sessions.values(), "publish", view.path)
     try:
         with refusals(str(out)), appearing_folder(out) as folder:
             (folder / "export.json").write_text(json.dumps(about_export(selection, format, publish), indent=1))
