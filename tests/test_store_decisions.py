@@ -29,6 +29,13 @@ def decision(action: Any = "drop", cameras: Any = None, pairs: Any = ()) -> Deci
     return Decision(action, cameras, pairs, "why", "ann", "2026-01-01T00:00:00+00:00")
 
 
+def test_decisions_about_a_session_of_any_name_are_found(tmp_path: Path) -> None:
+    for name in ("take[1]", "take*", "take 01"):
+        add_decision(str(tmp_path / f"{name}.zarr"), decision())
+        assert len(read_decisions(str(tmp_path / f"{name}.zarr"))) == 1
+    assert read_decisions(str(tmp_path / "none.zarr")) == ()
+
+
 def test_the_last_decision_about_each_place_is_told() -> None:
     about = (decision(), decision("keep", ("c01", "c09"), ((1, 2), (3, 9))), decision("drop", ("c01",), ((3, 4),)))
     assert last_decision((3, 5), CAMERAS, about).tolist() == [[0] * 5, [0, 1, 0, 2, 1], [0] * 5]

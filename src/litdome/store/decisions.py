@@ -83,8 +83,12 @@ class DecisionLog:
         """
         files, folder = open_files(decisions_folder(self.url))
         with refusals(folder):
-            paths = files.glob(f"{folder}/*.json")
-        self._known = {path: self._known.get(path) or _read_decision(files, path) for path in paths}
+            try:
+                paths = [path for path in files.ls(folder, detail=False) if path.endswith(".json")]
+            except FileNotFoundError:
+                paths = []
+        known = self._known | _read_files(files, [path for path in paths if path not in self._known])
+        self._known = {path: known[path] for path in paths}
         return tuple(self._known[path] for path in sorted(paths, key=lambda path: (self._known[path].time, path)))
 
     def add(self, decision: Decision) -> Decision:
@@ -107,13 +111,17 @@ def _moment() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-def _read_decision(files: FileSystem, path: str) -> Decision:
-    try:
+def _read_files(files: FileSystem, paths: list[str]) -> dict[str, Decision]:
+    found = {}
+    for path, text in zip(paths, files.cat_ranges(paths, None, None), strict=True):  # at once where that is far away
         with refusals(path):
-            text = files.cat_file(path)
-        return _decision(json.loads(text))
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: not a decision: {error}", hint="mend or move the file away") from error
+            if isinstance(text, Exception):
+                raise text
+        try:
+            found[path] = _decision(json.loads(text))
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{path}: not a decision: {error}", hint="mend or move the file away") from error
+    return found
 
 
 def _decision(plain: dict[str, Any]) -> Decision:

@@ -113,7 +113,7 @@ function tell() {
   }
   get("counts").textContent = `${count(base?.length ?? 0)} shown: ${count(kept)} kept, ${count((base?.length ?? 0) - kept)} not, ${count(decided)} by hand`;
   const { beyond } = histogram, changes = beyond ? histogram.kept(beyond) : 0;
-  const share = kept ? ` (${(100 * changes / kept).toFixed(1)} %)` : "";
+  const share = kept ? ` (${(100 * changes / kept).toFixed(1)}\u00a0%)` : "";
   get("would").textContent = beyond
     ? `${histogram.words}: ${count(beyond.length)} pairs; drops ${count(changes)} that are kept${share}`
     : `drag in the histogram of ${histogram.score?.name ?? ""} to set a threshold`;
