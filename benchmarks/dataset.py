@@ -112,9 +112,8 @@ def main() -> None:
     parser.add_argument("--codec", choices=("zstd", "lz4"), default="zstd")
     given = parser.parse_args()
     cv2.setNumThreads(1)
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {given.size}, {given.pairs} pairs"
-    )
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    print(f"{machine}; {given.size}, {given.pairs} pairs")
     with tempfile.TemporaryDirectory() as folder:
         session = make_session(Path(folder, "take.zarr"), given.pairs, tuple(given.size))
         nothing_held = {"lights": 0, "motion_from": None, "cameras": 0}

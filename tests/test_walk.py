@@ -21,7 +21,7 @@ from litdome.media.images import iter_source
 from litdome.store.decisions import Decision, add_decision
 from litdome.synth import make_recording
 
-SPEC = DatasetSpec.model_validate({"size": {"height": 48, "width": 96}})
+SPEC = DatasetSpec.model_validate({"size": {"height": 48, "width": 96}, "splits": {"motion_from": None}})  # 12 pairs
 
 
 @pytest.fixture(scope="module")
