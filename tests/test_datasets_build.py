@@ -27,6 +27,7 @@ from litdome.datasets.plan import plan_dataset
 from litdome.datasets.samples import SampleTable
 from litdome.datasets.selection import frames_read, light_groups
 from litdome.datasets.spec import DatasetSpec
+from litdome.datasets.views import open_dataset
 from litdome.errors import CalibrationError, ConfigError, ConsentError, UsageError
 from litdome.geometry import Camera
 from litdome.lighting import rotate_hdri, tone_map_log
@@ -187,6 +188,21 @@ def test_crops_show_the_recorded_pixels_and_their_camera_says_where(tmp_path: Pa
     assert check_dataset(tmp_path / "data") == []
 
 
+def test_regions_have_masks_where_a_network_labelled_them(tmp_path: Path) -> None:
+    session = make_take(tmp_path / "take.zarr", cameras=("c00",), pairs=6, parts=True)
+    store = built([session], tmp_path / "data", splits=NOTHING_HELD)
+    names = session.array("cameras/c00/relit/parts").attrs["regions"]
+    for region in ("face", "hands"):
+        baked = store.read_at(f"cameras/take/c00/mask_{region}", 3) > 127
+        person = store.read_at("cameras/take/c00/mask", 3) > 127
+        share = (session.read_at("cameras/c00/relit/parts", 3) == names.index(region)).sum() / SIDE**2
+        assert (person | ~baked).all()
+        assert baked.sum() / person.sum() == pytest.approx(share, rel=0.2)
+    assert {"mask_face", "mask_hands"} <= set(open_dataset(tmp_path / "data").keys)
+    bare = built([make_take(tmp_path / "bare.zarr", cameras=("c00",))], tmp_path / "x", splits=NOTHING_HELD)
+    assert not bare.has("cameras/bare/c00/mask_face")
+
+
 def test_a_part_larger_than_its_crop_is_scaled_to_fit(tmp_path: Path) -> None:
     session = make_take(tmp_path / "take.zarr", cameras=("c00",), pairs=6, parts=True)
     store = built([session], tmp_path / "data", splits=NOTHING_HELD, crops={"hands": 16})
@@ -299,6 +315,7 @@ import sys
 from pathlib import Path
 from litdome import open_session
 from litdome.datasets.build import build_dataset
+from litdome.datasets.views import open_dataset
 from litdome.datasets.spec import DatasetSpec
 spec = DatasetSpec.model_validate_json(sys.argv[3])
 build_dataset([open_session(sys.argv[1])], Path(sys.argv[2]), spec, workers=1)

@@ -122,6 +122,23 @@ def test_the_flat_picture_is_of_another_light_and_not_registered() -> None:
     assert flat.color_bias is not None and flat.color_bias > 5  # negative control
 
 
+def test_regions_are_scored_alone_where_the_dataset_tells_them_apart() -> None:
+    data = Samples(2)
+    for n, item in enumerate(data._samples):
+        face = torch.zeros_like(item["mask"])
+        face[..., : HEIGHT // 2, :] = 1 - n  # the second sample shows no face
+        item["mask_face"] = face * item["mask"]
+        item["mask_hands"] = item["mask"] - item["mask_face"]
+        item["relit"] = item["flat"].clone()
+        item["relit"][..., : HEIGHT // 2, :] += 0.1 * item["mask_face"][..., : HEIGHT // 2, :]
+    table, _ = evaluate(data, ["test"], {"truth": Truth()})
+    regions = table["test"][FLAT].regions
+    assert regions is not None and regions["face"].n == 1 and regions["hands"].n == 2
+    assert regions["face"].psnr == pytest.approx(20, abs=0.5)
+    assert regions["hands"].psnr > 40
+    assert evaluate(Samples(1), ["test"], {})[0]["test"][FLAT].regions is None
+
+
 def test_seeds_are_compared_where_there_is_noise() -> None:
     renderers = {"noisy": ByRatio(noise=0.02), "steady": ByRatio()}
     row = evaluate(Samples(2), ["test"], renderers, seeds=3)[0]["test"]

@@ -71,6 +71,15 @@ def evaluate(
         for method, score in row.items()
     ]
     print_table(["split", "method", *(title for _, title, _ in shown), "n"], rows)
+    in_regions = [
+        [split, method, name, _number(region.psnr, 2), _number(region.ssim, 3), region.n]
+        for split, row in table.items()
+        for method, score in row.items()
+        for name, region in (score.regions or {}).items()
+    ]
+    if in_regions:
+        click.echo()
+        print_table(["split", "method", "region", "psnr dB", "ssim", "n"], in_regions)
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from litdome.datasets.crops import region_labels
 from litdome.datasets.plan import Plan
 from litdome.datasets.spec import DatasetSpec
-from litdome.datasets.tables import CROP_PICTURES, light_paths, picture_paths, stored_names
+from litdome.datasets.tables import CROP_PICTURES, REGION_MASKS, light_paths, picture_paths, stored_names
 from litdome.lighting import environment_maps
 from litdome.stage import Array
 from litdome.store.arrays import ArrayStore
@@ -109,7 +110,7 @@ def _pictures(unit: BakeUnit, spec: DatasetSpec) -> Iterator[tuple[int, list[UIn
         yield row, baked
 
 
-FRAMED = ("flat", "relit", "flat_compensated", "mask", "mask_flat", "mask_wide")
+FRAMED = ("flat", "relit", "flat_compensated", "mask", "mask_flat", "mask_wide", *REGION_MASKS)
 
 
 def _flat(plan: Plan, id: str, pair: int, spec: DatasetSpec) -> dict[str, UInt8Array]:
@@ -125,6 +126,10 @@ def _relit(plan: Plan, id: str, pair: int, spec: DatasetSpec) -> dict[str, UInt8
         "mask": mask,
         "mask_wide": session.read_at(wide, int(session.pairs.relit[pair])) if session.has(wide) else mask,
     }
+    for name, region in REGION_MASKS.items():
+        if name in plan.optional:
+            parts = session.read_at(f"cameras/{id}/relit/parts", int(session.pairs.relit[pair]))
+            found[name] = np.where(np.isin(parts, region_labels(session, id, region)), mask, np.uint8(0))
     if "flat_compensated" in plan.optional:
         moved = session.read_at(f"compensated/{id}", pair)
         found["flat_compensated"] = session.corrected(id, moved) if is_corrected else moved

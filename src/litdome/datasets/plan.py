@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from litdome.compute import default_workers, run_units
-from litdome.datasets.crops import CropPath, follow_region, need_parts
+from litdome.datasets.crops import CropPath, follow_region, need_parts, region_labels
 from litdome.datasets.framing import Framing, frame_camera
 from litdome.datasets.freeze import need_distinct
 from litdome.datasets.selection import (
@@ -52,7 +53,8 @@ class Plan:
         framings: By camera.
         crops: By camera and region.
         light_gain: Multiplies the environment before projection.
-        optional: Pictures that every session of the dataset has: ``flat_compensated``, ``background``.
+        optional: Pictures that every session of the dataset has: ``flat_compensated``, ``background``, ``mask_face``,
+            ``mask_hands``.
     """
 
     name: str
@@ -211,7 +213,7 @@ def body_cameras(sessions: Sequence[Session], selected: Sequence[str] | None) ->
 
 
 def optional_pictures(sessions: Sequence[Session]) -> frozenset[str]:
-    """Which of ``flat_compensated`` and ``background`` all sessions have.
+    """Which of ``flat_compensated``, ``background``, ``mask_face`` and ``mask_hands`` all sessions have.
 
     Raises:
         UsageError: Some are aligned and some are not.
@@ -221,6 +223,10 @@ def optional_pictures(sessions: Sequence[Session]) -> frozenset[str]:
         key: [all(session.has(path.format(id)) for id in session.cameras) for session in sessions]
         for key, path in paths.items()
     }
+    regions: tuple[Region, ...] = get_args(Region)
+    for region in regions:
+        labelled = [[len(region_labels(session, id, region)) > 0 for id in session.cameras] for session in sessions]
+        has[f"mask_{region}"] = [all(row) for row in labelled]
     aligned = has["flat_compensated"]
     if any(aligned) and not all(aligned):
         url = sessions[aligned.index(False)].url

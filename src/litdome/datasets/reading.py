@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Box = tuple[tuple[int, int], tuple[int, int]]  # rows, columns; half-open, px
 PICTURE_KEYS = ("flat", "relit", "flat_compensated")
-COVERAGE_KEYS = ("mask", "mask_flat", "mask_wide", "weight", "weight_compensated")
+COVERAGE_KEYS = ("mask", "mask_flat", "mask_wide", "mask_face", "mask_hands", "weight", "weight_compensated")
 STILL_KEYS = ("background",)  # no time axis
 MADE_KEYS = (*LIGHT_KEYS, "env_direction", "intrinsics", "world_from_camera", "time_flat", "time_relit")
 ID_KEYS = ("session", "camera", "pair", "hdri")

@@ -10,22 +10,22 @@ import numpy.typing as npt
 
 from litdome.datasets.plan import Plan
 from litdome.datasets.selection import frames_read
-from litdome.datasets.spec import DatasetSpec
+from litdome.datasets.spec import DatasetSpec, Region
 from litdome.datasets.splits import LEFT_OUT
 from litdome.lighting import view_directions
 from litdome.store.arrays import ArrayStore
 
 PICTURES = ("flat", "relit", "flat_compensated")
-COVERAGES = ("mask", "mask_flat", "mask_wide", "weight", "weight_compensated")
+REGION_MASKS: dict[str, Region] = {"mask_face": "face", "mask_hands": "hands"}
+COVERAGES = ("mask", "mask_flat", "mask_wide", *REGION_MASKS, "weight", "weight_compensated")
 SCORES = ("reliability", "shift_px")
-COMPENSATED = {"flat_compensated", "weight_compensated"}
+NEEDS = {"weight_compensated": "flat_compensated"} | {name: name for name in ("flat_compensated", *REGION_MASKS)}
 CROP_PICTURES = (*PICTURES, "mask")
 
 
 def stored_names(plan: Plan, names: Sequence[str]) -> tuple[str, ...]:
     """Those of ``names`` that a dataset of this plan holds."""
-    has_compensated = "flat_compensated" in plan.optional
-    return tuple(name for name in names if has_compensated or name not in COMPENSATED)
+    return tuple(name for name in names if name not in NEEDS or NEEDS[name] in plan.optional)
 
 
 def picture_paths(plan: Plan, id: str) -> list[str]:

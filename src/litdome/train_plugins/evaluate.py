@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -38,6 +38,7 @@ FloatArray = npt.NDArray[np.floating[Any]]
 FLAT, RATIO = "flat copied", "colour ratio"
 RELIT_FROM = {"flat", "env_ldr", "env_log", "env_direction"}  # what a flat picture and any HDRI give
 PHYSICS_GAIN, PHYSICS_TURN_DEG = 2.0, 60.0
+REGIONS = ("face", "hands")
 MARGIN_PX = 32  # more than any window of the measures, and than people move in half a step
 
 
@@ -56,6 +57,7 @@ class Score:
         cross_psnr: Between noise seeds; None with one seed and for methods without noise.
         superposition_error, gain_error, turn_error: Of the first sample, where asked for; None for methods that
             cannot show any light.
+        regions: Face and hands by name, where the dataset has their masks.
     """
 
     psnr: float
@@ -70,14 +72,25 @@ class Score:
     superposition_error: float | None = None
     gain_error: float | None = None
     turn_error: float | None = None
+    regions: Mapping[str, RegionScore] | None = None
+
+
+@dataclass(frozen=True)
+class RegionScore:
+    """Means over the ``n`` samples that show a region."""
+
+    psnr: float
+    ssim: float
+    n: int
 
 
 @dataclass(frozen=True)
 class Example:
-    """One sample as every method shows it, each (y, x, 3), 0..1."""
+    """One sample as every method shows it, each (y, x, 3), 0..1; masks (y, x), of its regions by name."""
 
     pictures: Mapping[str, FloatArray]
     mask: FloatArray
+    regions: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 def predicted_ratio(env_log: FloatArray, direction: FloatArray) -> FloatArray:
@@ -141,6 +154,7 @@ def evaluate(
     for name, indices in chosen.items():
         view = data.split(name)
         rows: dict[str, list[dict[str, float]]] = {}
+        in_regions: dict[str, list[dict[str, tuple[float, float]]]] = {}
         for index in indices:
             sample = view[index]
             example = show(sample, renderers, seed)
@@ -152,11 +166,15 @@ def evaluate(
                         spread = cross_inference(np.stack([picture, *others]), example.mask)
                         scores |= {"cross_psnr": spread.psnr} if spread.variance > 0 else {}
                     rows.setdefault(method, []).append(scores)
+                    in_regions.setdefault(method, []).append(measure_regions(picture, example))
             if len(examples.setdefault(name, [])) < 2:
                 examples[name].append(example)
             done += 1
             progress("evaluate", done, total)
-        table[name] = {method: mean_score(scores) for method, scores in rows.items()}
+        table[name] = {
+            method: replace(mean_score(scores), regions=mean_regions(in_regions.get(method, [])))
+            for method, scores in rows.items()
+        }
         if physics and indices:
             sample = view[indices[0]]
             for method, renderer in renderers.items():
@@ -172,7 +190,11 @@ def show(sample: Mapping[str, Tensor], renderers: Mapping[str, Renderer], seed: 
     pictures = {FLAT: flat, RATIO: ratio_picture(flat, ratio)}
     for method, renderer in renderers.items():
         pictures[method] = render(renderer, sample, seed)
-    return Example({**pictures, "truth": truth}, _mask(sample))
+    mask = _mask(sample)
+    regions = {
+        key: np.asarray(sample[f"mask_{key}"][0, 0].numpy(), np.float64) for key in REGIONS if f"mask_{key}" in sample
+    }
+    return Example({**pictures, "truth": truth}, mask, {name: inside * (mask > 0) for name, inside in regions.items()})
 
 
 def render(renderer: Renderer, sample: Mapping[str, Tensor], seed: int) -> FloatArray:
@@ -194,6 +216,16 @@ def measure(method: str, picture: FloatArray, example: Example, lpips: Measure |
         registered = register(picture, truth, mask)
         scores |= {"registered_psnr": registered.psnr, "shift_px": registered.shift_px}
     return scores if lpips is None else {**scores, "lpips": lpips(picture, truth, mask)}
+
+
+def measure_regions(picture: FloatArray, example: Example) -> dict[str, tuple[float, float]]:
+    """PSNR and SSIM of one method's picture in each region, by name; NaN where a region is not seen."""
+    found = {}
+    for name, mask in example.regions.items():
+        box = around(mask)
+        shown = picture[box], example.pictures["truth"][box], mask[box]
+        found[name] = masked_psnr(*shown), masked_ssim(*shown)
+    return found
 
 
 def check_physics(renderer: Renderer, sample: Mapping[str, Tensor], seed: int) -> dict[str, float]:
@@ -230,9 +262,21 @@ def mean_score(scores: Sequence[Mapping[str, float]]) -> Score:
     counted = [sample for sample in scores if not np.isnan(sample["psnr"])]
     if not counted:
         return Score(float("nan"), float("nan"), None, 0)
-    names = [field.name for field in fields(Score) if all(field.name in sample for sample in counted)]
+    names = [one.name for one in fields(Score) if all(one.name in sample for sample in counted)]
     means: dict[str, Any] = {name: float(np.mean([sample[name] for sample in counted])) for name in names}
     return Score(**{"lpips": None, "n": len(counted), **means})
+
+
+def mean_regions(samples: Sequence[Mapping[str, tuple[float, float]]]) -> dict[str, RegionScore] | None:
+    """Means over the samples that show each region; None where no sample tells regions apart."""
+    names = {name for sample in samples for name in sample}
+    found = {}
+    for name in sorted(names):
+        seen = [sample[name] for sample in samples if not np.isnan(sample[name][0])]
+        if seen:
+            psnr, ssim = np.mean(seen, axis=0)
+            found[name] = RegionScore(float(psnr), float(ssim), len(seen))
+    return found or None
 
 
 def spaced(length: int, limit: int | None) -> list[int]:

@@ -19,7 +19,8 @@ CONTRACT = 1
 ENTRY_POINT_GROUP = "litdome.trainers"
 SAMPLE_KEYS = (
     *("flat", "flat_compensated", "relit"),  # (t, 3, h, w) f4 0..1, display-referred
-    *("mask", "mask_flat", "mask_wide", "weight", "weight_compensated"),  # (t, 1, h, w) f4 0..1
+    *("mask", "mask_flat", "mask_wide", "mask_face", "mask_hands"),  # (t, 1, h, w) f4 0..1
+    *("weight", "weight_compensated"),  # (t, 1, h, w) f4 0..1
     *("env_ldr", "env_log", "env_direction"),  # (t, 3, h, w) f4 -1..1, as the model takes them
     *("intrinsics", "world_from_camera", "background"),  # (t, 3, 3), (t, 4, 4), (3, h, w)
     *("time_flat", "time_relit", "expression", "pose", "landmarks", "geometry"),
