@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,9 +11,15 @@ from conftest import DATA, need
 from preprocess_scene import Scene, iou, make_scene, write_session
 
 from litdome.errors import ConfigError
-from litdome.preprocess.deflicker import Deflicker, DeflickerConfig, widen_mask
+from litdome.preprocess.deflicker import Deflicker, DeflickerConfig, OneCamera, widen_mask
 from litdome.preprocess.flow import Flow, FlowConfig, coarse_flow, dense_flow, estimate_flow
-from litdome.preprocess.mask_votes import deflicker_masks, settle_mask
+from litdome.preprocess.mask_votes import (
+    deflicker_mask,
+    deflicker_masks,
+    disagreements,
+    settle_mask,
+    vote_on_outline,
+)
 from litdome.preprocess.motion import Segment, step_within
 from litdome.store.session import Session
 
@@ -117,6 +124,48 @@ def test_only_what_both_sides_contradict_over_a_thickness_changes() -> None:
     np.testing.assert_array_equal(voted(bitten, person, person, nowhere), bitten)
 
 
+def test_a_mask_that_both_neighbours_contradict_is_told_from_neighbours_that_disagree() -> None:
+    person, aside = box(slice(50, 150), slice(100, 200)), box(slice(50, 150), slice(120, 220))
+    inside, moved, nothing = person > 0, aside > 0, np.zeros_like(person, bool)
+    everywhere, corner = np.ones_like(inside), nothing.copy()
+    corner[:60, :120] = True
+    assert disagreements(nothing, inside, inside, everywhere) == (1, 0)  # too dark to see anyone
+    assert disagreements(inside, inside, moved, everywhere) == (0, pytest.approx(40 / 120))
+    assert disagreements(nothing, inside, inside, corner) == (0, 1)  # motion is known nowhere: nothing is
+
+
+def test_the_outline_leans_on_the_neighbours_as_far_as_told() -> None:
+    person, thin = box(slice(50, 150), slice(100, 200)), box(slice(50, 150), slice(100, 198))
+    everywhere = np.full_like(person, 255)
+    np.testing.assert_array_equal(vote_on_outline(thin, person, person, everywhere, 0), person)
+    np.testing.assert_array_equal(vote_on_outline(person, person, thin, everywhere, 0), person)  # two of three
+    mixed = vote_on_outline(person, person, thin, everywhere, 0.5)
+    assert (mixed[50:150, 198:200] == 192).all()  # half of 255, half of the mean
+    np.testing.assert_array_equal(vote_on_outline(thin, person, person, 0 * everywhere, 1), thin)
+
+
+def as_seen_in_the_dark(masks: np.ndarray) -> np.ndarray:
+    """Blotches of the person are lost, and the outline frays, in each picture anew."""
+    rng = np.random.default_rng(1)
+    noise = np.stack([cv2.GaussianBlur(rng.normal(size=mask.shape), (0, 0), 3) for mask in masks])
+    soft = np.stack([cv2.blur(mask, (9, 9)) for mask in masks])
+    return ((soft / 255 + 4 * noise) > 0.5).astype(np.uint8) * 255
+
+
+def test_masks_of_dark_pictures_get_most_of_what_they_lost_from_both_sides(scene: Scene, flows: list) -> None:
+    flats, truth = scene.masks[0::2], scene.masks[1::2]
+    raw = as_seen_in_the_dark(truth)
+    scores: dict[bool, list[float]] = {True: [], False: []}
+    for n, own in enumerate(raw):
+        halves = [step_within(Segment(0, 1, 0.5, *flows[n]), *times) for times in ((0, 0.5), (0.5, 1))]
+        three = [flats[n], own, flats[n + 1]]
+        for is_dark, found in scores.items():
+            found.append(iou(deflicker_mask(three.__getitem__, halves.__getitem__, 1, 3, is_dark=is_dark), truth[n]))
+    lost = 1 - np.mean([iou(a, b) for a, b in zip(raw, truth, strict=True)])
+    assert lost > 0.1 and 1 - np.mean(scores[True]) < lost / 4
+    assert np.mean(scores[True]) > np.mean(scores[False]) + 0.005  # negative control: thick parts alone
+
+
 def test_a_wide_mask_reaches_its_radius_and_an_empty_one_stays_empty(scene: Scene) -> None:
     mask = scene.masks[0]
     wide = widen_mask(mask, 5)
@@ -151,6 +200,20 @@ def test_the_stage_votes_across_the_borders_of_shards(tmp_path: Path) -> None:
         assert all((wide[n][found[n] > 127] == 255).all() for n in range(len(truth)))
 
 
+def test_the_stage_knows_a_dark_picture_by_the_flat_one_before_it(tmp_path: Path) -> None:
+    scene = make_scene(9)
+    dim = scene.pictures.copy()
+    dim[5] = dim[4] // 2
+    dim[3] = (dim[2] * 0.8).astype(np.uint8)
+    raw = {"flat": scene.masks[0::2], "relit": as_seen_in_the_dark(scene.masks[1::2])}
+    session = write_session(tmp_path / "s.zarr", replace(scene, pictures=dim))
+    run_on(session, raw, 16)
+    one = OneCamera(session, "c00")
+    assert [one.is_dark(one.place["relit", n]) for n in (1, 2)] == [False, True]
+    found = session.read("cameras/c00/relit/mask")
+    assert iou(found[2], scene.masks[5]) > 0.93 > 0.9 > iou(raw["relit"][2], scene.masks[5])
+
+
 def davis(kind: str) -> np.ndarray:
     folder = need(DATA / "masks" / "dance-twirl" / kind)
     flag = cv2.IMREAD_GRAYSCALE
@@ -158,15 +221,22 @@ def davis(kind: str) -> np.ndarray:
     return np.stack(pictures) if kind == "frames" else (np.stack(pictures) > 0).astype(np.uint8) * 255
 
 
-@pytest.mark.parametrize(("kind", "gain"), [("osvos", 0.0), ("rvos", 0.0), ("dropouts", 0.038), ("truth", -0.006)])
-def test_real_flickering_masks_never_get_worse(kind: str, gain: float) -> None:
-    frames, raw, truth = davis("frames"), davis(kind), davis("truth")
+@pytest.fixture(scope="module")
+def davis_flows() -> list[tuple[np.ndarray, np.ndarray]]:
+    """As a session holds them."""
+    frames = davis("frames")
     height, width = frames.shape[1:]
     flows = []
     for two in pairwise(frames):
         coarse = [coarse_flow(flow, 8, height, width).astype(np.float16) for flow in estimate_flow(*two)]
         flows.append(tuple(dense_flow(flow, 8, height, width, (640, 360)) for flow in coarse))
-    voted = deflicker_masks(raw, flows)
+    return flows
+
+
+@pytest.mark.parametrize(("kind", "gain"), [("osvos", 0.0), ("rvos", 0.0), ("dropouts", 0.038), ("truth", -0.006)])
+def test_real_flickering_masks_never_get_worse(davis_flows: list, kind: str, gain: float) -> None:
+    raw, truth = davis(kind), davis("truth")
+    voted = deflicker_masks(raw, davis_flows)
     odd = slice(1, None, 2)  # where the dropouts were drawn
     before, after = (np.mean([iou(a, b) for a, b in zip(m[odd], truth[odd], strict=True)]) for m in (raw, voted))
     assert after >= before + gain

@@ -14,6 +14,8 @@ from litdome.preprocess.motion import Segment, Step, read_flows, read_segment, s
 from litdome.stage import Kind, SessionLike, StageConfig, Summary, UInt8Array, Unit
 
 KINDS: tuple[Kind, ...] = ("flat", "relit")
+DARK = 2 / 3  # of the flat picture's codes on the person: 0.4 of its light
+SAMPLE_PX = 4  # brightness is looked at on every fourth row and column
 
 
 def widen_mask(mask: UInt8Array, radius_px: float) -> UInt8Array:
@@ -60,7 +62,7 @@ class Deflicker:
         """Filter one shard of flat and one of relit masks."""
         camera = str(unit.camera)
         radius_px = config.wide_permille / 1000 * max(session.size(camera))
-        one = _OneCamera(session, camera)
+        one = OneCamera(session, camera)
         for kind in KINDS:
             numbers = range(unit.start, min(unit.stop, session.count(kind)))
             if not numbers:
@@ -75,7 +77,7 @@ class Deflicker:
         return {"masks": len(session.cameras) * sum(session.count(kind) for kind in KINDS)}
 
 
-class _OneCamera:
+class OneCamera:
     """De-flickered masks of one camera; each is computed once while it is in reach."""
 
     def __init__(self, session: SessionLike, camera: str) -> None:
@@ -104,7 +106,21 @@ class _OneCamera:
         place = self.place.get(("relit", n))
         if place is None:
             return self.raw["relit"](n)
-        return deflicker_mask(self._mask_at, self.step, place, len(self.timeline))
+        return deflicker_mask(self._mask_at, self.step, place, len(self.timeline), is_dark=self.is_dark(place))
+
+    def is_dark(self, place: int) -> bool:
+        """Whether a picture is much darker on the person than the flat ones right before and after it."""
+        around = self.timeline[max(place - 1, 0) : place + 2]
+        if [kind for kind, _ in around] != ["flat", "relit", "flat"]:
+            return False
+        person = (self.flat(around[0][1]) > 127)[::SAMPLE_PX, ::SAMPLE_PX]
+        if not person.any():
+            return False
+        flat, relit = (
+            float(self.session.read_luma(self.camera, kind, n)[::SAMPLE_PX, ::SAMPLE_PX][person].mean())
+            for kind, n in around[:2]
+        )
+        return relit < DARK * flat
 
     def _mask_at(self, place: int) -> UInt8Array:
         kind, n = self.timeline[place]

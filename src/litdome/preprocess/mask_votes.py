@@ -2,8 +2,9 @@
 
 A plain median over time removes real motion together with flicker, and a vote along the motion still wears the outline
 down, since motion is known to a few pixels only. Here a mask is changed only where its neighbours on both sides
-contradict it over an area thicker than the motion is unsure; a pixel elsewhere stays as it was. A mask that its own
-neighbours contradict more than each other, as of a picture too dark to see the person in, is believed nowhere.
+contradict it over an area thicker than the motion is unsure; a pixel elsewhere stays as it was. What the picture itself
+was worth says how far to go beyond: a mask that both neighbours contradict more than each other is believed nowhere,
+and that of a dark picture gives its outline to the vote as well.
 """
 
 from __future__ import annotations
@@ -61,9 +62,16 @@ def deflicker_masks(masks: UInt8Array, flows: Sequence[Step | None]) -> UInt8Arr
 
 
 def deflicker_mask(
-    read: Callable[[int], UInt8Array], step: Callable[[int], Step | None], n: int, length: int
+    read: Callable[[int], UInt8Array], step: Callable[[int], Step | None], n: int, length: int, *, is_dark: bool = False
 ) -> UInt8Array:
-    """The n-th of ``length`` masks after the votes of the one before and the one after (see `settle_mask`)."""
+    """The n-th of ``length`` masks after the votes of the one before and the one after.
+
+    Args:
+        read: Gives a mask by its number, shape (y, x), uint8.
+        step: Gives the motion from a mask to the next one and back, or None.
+        n, length: Which of how many.
+        is_dark: Whether it is of a picture much darker than its neighbours: then its outline is voted on too.
+    """
     own = read(n)
     last, following = (step(n - 1), step(n)) if 0 < n < length - 1 else (None, None)
     if last is None or following is None:
@@ -73,24 +81,48 @@ def deflicker_mask(
         warp(read(other), resize_flow(there, size)) for other, there in ((n - 1, last[1]), (n + 1, following[0]))
     )
     trusted = undoes(last[1], last[0]) & undoes(*following)
-    trusted |= is_beyond_belief(*(_inside(mask, trusted.shape) for mask in (own, before, after)), trusted)
+    inside = [_inside(mask, trusted.shape) for mask in (own, before, after)]
+    alone, apart = disagreements(inside[0], inside[1], inside[2], trusted)
+    trusted |= alone > apart
     known = cv2.resize(trusted.astype(np.uint8) * 255, size, interpolation=cv2.INTER_NEAREST)
-    return settle_mask(own, before, after, known)
+    settled = settle_mask(own, before, after, known)
+    if not is_dark:
+        return settled
+    return vote_on_outline(settled, before, after, known, alone**2 / max(alone**2 + apart**2, 1e-9))
 
 
-def is_beyond_belief(own: BoolArray, before: BoolArray, after: BoolArray, trusted: BoolArray) -> bool:
-    """Whether a mask is less to be believed than its neighbours even where the motion to them is not known.
+def disagreements(own: BoolArray, before: BoolArray, after: BoolArray, trusted: BoolArray) -> tuple[float, float]:
+    """How often a mask contradicts both neighbours, and how often they contradict each other, parts of the person.
 
-    That is so where half of the person is trusted, and it contradicts both of them over a larger part of that than
-    they contradict each other over anywhere.
+    The first is counted where motion is trusted, the second everywhere: what cannot be followed is in it. Where less
+    than half of the person is trusted, nothing is known of the mask, and the first is 0.
 
     Args:
         own, before, after, trusted: As of `settle_mask`, whether inside and whether believed, shape (y, x).
     """
     person = before | after
     seen, everywhere = int((person & trusted).sum()), int(person.sum())
+    if 2 * seen <= everywhere:
+        return 0.0, 1.0
     alone = int(((own != before) & (own != after) & trusted).sum())
-    return 2 * seen > everywhere and alone / seen > int((before != after).sum()) / everywhere
+    return alone / seen, int((before != after).sum()) / everywhere
+
+
+def vote_on_outline(
+    own: UInt8Array, before: UInt8Array, after: UInt8Array, trusted: UInt8Array, share: float
+) -> UInt8Array:
+    """The median of a mask and its neighbours, mixed with their mean by ``share``, where trusted.
+
+    Args:
+        own, before, after, trusted: As of `settle_mask`.
+        share: Of the neighbours' mean, 0..1; by the squares of both `disagreements`, each is weighed by its variance.
+    """
+    low, high = cv2.min(before, after), cv2.max(before, after)
+    median = cv2.max(low, cv2.min(own, high))
+    mean = cv2.addWeighted(before, 0.5, after, 0.5, 0)
+    out = own.copy()
+    cv2.copyTo(cv2.addWeighted(median, 1 - share, mean, share, 0), trusted, out)
+    return out
 
 
 def _inside(mask: UInt8Array, shape: tuple[int, ...]) -> BoolArray:
