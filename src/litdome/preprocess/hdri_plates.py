@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from litdome.preprocess.flow import shrink
 from litdome.preprocess.plates import SAME_CODES, ReadPicture, Votes, average_votes, weighted_median
 from litdome.preprocess.segmenters.clean_plate import PlateMasks
 from litdome.stage import SessionLike, UInt8Array
@@ -61,7 +62,7 @@ def vote_under_hdri(pictures: UInt8Array, hidden: BoolArray) -> tuple[Votes, UIn
 def make_hdri_plate(
     read: ReadPicture, hidden: Sequence[BoolArray], size: tuple[int, int]
 ) -> tuple[UInt8Array, UInt8Array]:
-    """The plate under one light and its coverage, at full size, two passes over the frames, one held at a time.
+    """The plate under one light and its coverage, at full size, of which one frame is held at a time.
 
     Args:
         read: Gives the i-th frame, shape (y, x, 3).
@@ -72,10 +73,10 @@ def make_hdri_plate(
         Picture, shape (y, x, 3), and how many frames show the background, shape (y, x); both 0 where they are fewer
         than `MIN_FRAMES`.
     """
-    small = (hidden[0].shape[1], hidden[0].shape[0]) if hidden else size
     if len(hidden) < MIN_FRAMES:
         return np.zeros((size[1], size[0], 3), np.uint8), np.zeros((size[1], size[0]), np.uint8)
-    pictures = np.stack([cv2.resize(read(i), small, interpolation=cv2.INTER_AREA) for i in range(len(hidden))])
+    small = (hidden[0].shape[1], hidden[0].shape[0])
+    pictures = np.stack([shrink(read(i), small) for i in range(len(hidden))])
     votes, few = vote_under_hdri(pictures, np.stack(hidden))
     coverage = np.asarray(cv2.resize(few, size, interpolation=cv2.INTER_NEAREST), np.uint8)
     picture = average_votes(read, votes)
@@ -83,9 +84,7 @@ def make_hdri_plate(
     return picture, coverage
 
 
-def plate_under_hdri(
-    session: SessionLike, camera: str, hdri: int, masks: PlateMasks
-) -> tuple[UInt8Array, UInt8Array]:
+def plate_under_hdri(session: SessionLike, camera: str, hdri: int, masks: PlateMasks) -> tuple[UInt8Array, UInt8Array]:
     """The plate of a camera under an entry and its coverage (see `make_hdri_plate`)."""
     pairs = session.pairs
     found = hdri_frames(session, camera, hdri)

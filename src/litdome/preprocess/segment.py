@@ -189,10 +189,12 @@ class Segment:
     def _write_hdri_plates(self, session: SessionLike, config: SegmentConfig, unit: Unit) -> None:
         """The unit's share of the plates under HDRIs: which unit makes which only spreads the work."""
         camera = str(unit.camera)
-        masks: PlateMasks | None = None
-        for hdri in _hdris_of_unit(session, unit):
-            if masks is None:
-                masks = PlateMasks(session, config, camera, self._plate(session, config, camera)[0].shrunk(LONG_SIDE_PX))
+        mine = _hdris_of_unit(session, unit)
+        if not mine:
+            return
+        plate, _ = self._plate(session, config, camera)
+        masks = PlateMasks(session, config, camera, plate.shrunk(LONG_SIDE_PX))
+        for hdri in mine:
             picture, coverage = plate_under_hdri(session, camera, hdri, masks)
             session.write(f"cameras/{camera}/hdri_background", hdri, picture[None])
             session.write(f"cameras/{camera}/hdri_coverage", hdri, coverage[None])
