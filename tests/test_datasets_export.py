@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import tarfile
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import pytest
 from exported_data import CONSENT, make_dataset
 
+from litdome import open_session
 from litdome.calib.exchange import read_calibration
 from litdome.cli import run
 from litdome.datasets.export import FORMATS, export_dataset
@@ -23,6 +25,7 @@ from litdome.datasets.export.shots import Selection, select_shots
 from litdome.datasets.export.webdataset import jobs as shard_jobs
 from litdome.datasets.views import DatasetView, open_dataset
 from litdome.errors import ConsentError, UsageError
+from litdome.media.hdr import write_hdr
 from litdome.preprocess.segmenters.imported import find_masks, read_mask
 from litdome.store.session import Session
 
@@ -242,6 +245,20 @@ def test_humanolat_folders_are_what_our_imports_read(
         np.testing.assert_array_equal(rgb(picture.read_bytes()), baked(data, shot.sample, "relit"))
 
 
+def test_a_humanolat_folder_is_a_recording_with_the_same_consent(exported: dict[str, Path], tmp_path: Path) -> None:
+    pose = shutil.copytree(exported["humanolat"] / "SUBJECT_take" / "POSE_00", tmp_path / "POSE_00")
+    (pose / "hdris").mkdir()
+    for entry in ("park", "street"):
+        write_hdr(pose / "hdris" / f"{entry}.exr", np.ones((32, 64, 3), np.float32))
+    assert run(["-q", "ingest", str(pose), str(tmp_path / "again.zarr"), "--workers", "1"]) == 0
+    session = open_session(str(tmp_path / "again.zarr"))
+    assert list(session.cameras) == ["Cam01", "Cam02", "Cam03"] and session.attrs["subject"] == "s03"
+    kept = {key: value for key, value in session.attrs["consent"].items() if value is not None}
+    assert kept == CONSENT
+    first = exported["nerfstudio"] / "train" / "take" / "relit_000000" / "images" / "c00.png"
+    np.testing.assert_array_equal(session.read_rgb("Cam01", "relit", 0), rgb(first.read_bytes()))
+
+
 def test_humanolat_lists_each_split_in_a_file_of_its_own(exported: dict[str, Path], selection: Selection) -> None:
     pose = exported["humanolat"] / "SUBJECT_take" / "POSE_00"
     for split, count in selection.splits.items():
@@ -382,8 +399,6 @@ def test_the_command_writes_counts_and_refuses_what_is_there(
 
 def copied(data: DatasetView, path: Path, attrs: dict[str, object]) -> DatasetView:
     """The dataset at another path with other attributes."""
-    import shutil
-
     import zarr
 
     shutil.copytree(data.path, path)

@@ -2,7 +2,7 @@
 
 SUBJECT_take01/POSE_00/images_processed/Cam01/take01.000.png      one picture per recorded frame
 SUBJECT_take01/POSE_00/segmentations/masks/000/Cam01.png          frame, then camera
-SUBJECT_take01/POSE_00/lights.csv                                 frame,kind,hdri
+SUBJECT_take01/POSE_00/recording.toml, lights.csv                 with them POSE_00 is a recording; frame,kind,hdri
 SUBJECT_take01/POSE_00/transforms_train.json                      one per split, in the form of its train_tools
 SUBJECT_take01/shared/cameras.calib
 
@@ -18,11 +18,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tomli_w
 
 from litdome.camera_formats import CAPTURY_HEADER, CORNER, captury_lines
 from litdome.datasets.export.shots import LIGHTS, MASKS, Light, Selection, Shot, binary_mask, write_png
@@ -87,6 +89,25 @@ def transforms(selection: Selection, shots: list[Shot], numbers: dict[float, str
     return {"frames": frames}
 
 
+def recording_table(selection: Selection, session: str) -> dict[str, Any]:
+    """recording.toml, so that litdome reads the folder again: cameras that are shown, schedule, consent."""
+    about = selection.sessions[session]
+    shown = sorted(
+        {camera_name(selection, session, shot.camera) for shot in selection.shots if shot.session == session}
+    )
+    told = {key: about[key] for key in ("subject", "fps") if about.get(key) is not None}
+    if about.get("consent") is not None:
+        known = {key: value for key, value in about["consent"].items() if value is not None}
+        told["consent"] = {k: date.fromisoformat(v) if k in ("expires", "withdrawn") else v for k, v in known.items()}
+    return {
+        "name": session,
+        "transfer": "srgb",
+        **told,
+        "lights": {"schedule": "lights.csv", "hdri_convention": about.get("hdri_convention") or "physical"},
+        "cameras": {name: {"source": f"images_processed/{name}"} for name in shown},
+    }
+
+
 def _write_texts(selection: Selection, shots: list[Shot], numbers: dict[float, str], subject: Path) -> None:
     session = shots[0].session
     (subject / "shared").mkdir(parents=True)
@@ -98,6 +119,7 @@ def _write_texts(selection: Selection, shots: list[Shot], numbers: dict[float, s
     lit = {numbers[shot.times[light]]: (KINDS[light], shot.hdri) for shot in shots for light in LIGHTS}
     rows = [f"{int(n)},{kind},{hdri if kind == 'hdri' else ''}" for n, (kind, hdri) in sorted(lit.items())]
     (subject / "POSE_00" / "lights.csv").write_text("".join(f"{row}\n" for row in ("frame,kind,hdri", *rows)))
+    (subject / "POSE_00" / "recording.toml").write_text(tomli_w.dumps(recording_table(selection, session)))
     splits: dict[str, list[Shot]] = defaultdict(list)
     for shot in shots:
         splits[shot.split].append(shot)
