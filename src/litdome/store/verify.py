@@ -19,6 +19,7 @@ from litdome.store.shards import ShardReader
 MAKERS = {  # the stage that has written every chunk of an array once its record is finished
     **dict.fromkeys(("rig", "schedule", "frames", "pairs", "hdris", "looks", "luma", "chroma", "rgb"), "ingest"),
     **{"mask_raw": "segment", "mask": "deflicker", "mask_wide": "deflicker", "hdri_views": "hdri"},
+    **{"hdri_background": "segment", "hdri_coverage": "segment"},
     **{"motion": "flow", "motion_backward": "flow"},
     **dict.fromkeys(("compensated", "weights", "quality", "quality_parts"), "align"),
 }
