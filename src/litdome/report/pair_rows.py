@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,7 +100,7 @@ def _shown(columns: PairColumns, sort: str | None) -> list[str]:
     return list(dict.fromkeys(name for name in ("shift_px", sort) if name in columns.scores))
 
 
-def _words(columns: PairColumns) -> Any:
+def _words(columns: PairColumns) -> Callable[[int, int], str]:
     deciding, bits = columns.deciding, columns.reason
     said = {int(value): ", ".join(_names(int(value), columns.reasons)) for value in np.unique(bits)}
 

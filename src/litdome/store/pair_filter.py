@@ -15,9 +15,7 @@ import numpy as np
 
 from litdome.config import nearest
 from litdome.errors import UsageError
-from litdome.store.pair_columns import BoolArray, PairColumns, pair_columns
-
-__all__ = ["PairColumns", "PairFilter", "pair_columns", "parse_filter"]
+from litdome.store.pair_columns import BoolArray, PairColumns
 
 WORD = re.compile(r"""\s*(>=|<=|==|!=|=|>|<|\(|\)|"[^"]*"|'[^']*'|[^\s()<>=!"']+)""")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
