@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from litdome.errors import UsageError
 from litdome.geometry import Camera, look_at
-from litdome.synth.body import OUTFITS, Body, make_body
+from litdome.synth.body import SUBJECTS, Body, make_body
 from litdome.synth.render import Scene, cast_surface
 from litdome.template.skinning import vertex_normals
 
@@ -98,7 +98,7 @@ def test_eyeballs_ride_on_the_true_joints(plain: Body) -> None:
 
 
 def test_camera_sees_the_shirt_on_the_chest_and_skin_on_the_hand(plain: Body) -> None:
-    scene, outfit = Scene((plain.mesh(0.0),)), OUTFITS["s1"]
+    scene, outfit = Scene((plain.mesh(0.0),)), SUBJECTS["s1"].outfit
     for bone, expected in (("spine01", outfit.shirt), ("upperleg02.L", outfit.trousers), ("finger3-1.R", outfit.skin)):
         point = plain.joints(0.0)[plain.template.bone(bone)]
         pose = look_at(point + np.array([0.0, 0.0, 2.0]), point)

@@ -2,107 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from litdome.errors import UsageError
-from litdome.synth.outfit import Outfit, cloth_offsets, paint_texture, vertex_roughness
+from litdome.synth.actions import PerformedAction, acted_motion
+from litdome.synth.cloth import Cloth, Fabric, make_fabric
+from litdome.synth.face import Creases, gaze_at, make_creases
+from litdome.synth.motion import Motion, free_motion
+from litdome.synth.outfit import PART_NAMES, cloth_offsets, paint_texture, part_labels, vertex_roughness
+from litdome.synth.physique import reshape
 from litdome.synth.render import Mesh
-from litdome.template.model import Float32Array, FloatArray, Template, load_template
+from litdome.synth.subjects import SUBJECTS
+from litdome.template.model import Float32Array, FloatArray, IntArray, Template, load_template
 from litdome.template.skinning import Pose, move_bones, posed_joints, skin, vertex_normals
 
-Axis = tuple[float, float, float] | Literal["along", "bend"]
+__all__ = ["PART_NAMES", "SUBJECTS", "Body", "make_body"]
 TEXTURE_SIZE = 1024
-STEP_HZ, SWAY_M, KNEE_LIFT_DEG, LEG_M = 0.31, 0.035, 24.0, 0.8
-BLINK_HZ, BLINK_SHARPNESS = 0.29, 40.0  # a blink lasts 0.2 s
 SOFTNESS_PER_M = 300.0
-HARMONICS = ((1.0, 0.62), (1.618, 0.26), (2.731, 0.12))  # frequency, amplitude; incommensurate: no exact period
-OUTFITS = {
-    "s1": Outfit(
-        skin=(0.52, 0.32, 0.23), hair=(0.05, 0.03, 0.02), shirt=(0.07, 0.19, 0.33), accent=(0.07, 0.19, 0.33),
-        trousers=(0.12, 0.12, 0.13), shoes=(0.05, 0.05, 0.05), pattern="plain",
-        sleeve_m=0.17, loose_m=0.003, fold_m=0.0, seed=1,
-    ),
-    "s2": Outfit(
-        skin=(0.36, 0.20, 0.13), hair=(0.015, 0.012, 0.01), shirt=(0.55, 0.52, 0.47), accent=(0.40, 0.04, 0.05),
-        trousers=(0.05, 0.08, 0.17), shoes=(0.5, 0.5, 0.48), pattern="stripes",
-        sleeve_m=0.47, loose_m=0.005, fold_m=0.002, seed=2,
-    ),
-    "s3": Outfit(
-        skin=(0.16, 0.085, 0.055), hair=(0.01, 0.01, 0.01), shirt=(0.42, 0.30, 0.06), accent=(0.42, 0.30, 0.06),
-        trousers=(0.28, 0.24, 0.18), shoes=(0.10, 0.05, 0.03), pattern="plain",
-        sleeve_m=0.45, loose_m=0.017, fold_m=0.010, seed=3,
-    ),
-    "s4": Outfit(
-        skin=(0.60, 0.40, 0.31), hair=(0.30, 0.17, 0.06), shirt=(0.08, 0.25, 0.13), accent=(0.50, 0.42, 0.08),
-        trousers=(0.16, 0.10, 0.07), shoes=(0.08, 0.08, 0.09), pattern="checks",
-        sleeve_m=0.36, loose_m=0.034, fold_m=0.022, seed=4,
-    ),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Turn:
-    """A movement of a joint between two angles.
-
-    Attributes:
-        bones: The chain that shares it; without ``.L`` or ``.R`` where both sides do it.
-        axis: In the world at rest, for the left side (the right side mirrors it); ``along`` the bone, or ``bend``: the
-            axis about which the joint is bent already.
-    """
-
-    bones: tuple[str, ...]
-    axis: Axis
-    low_deg: float
-    high_deg: float
-    hz: float
-
-
-ARM = ("clavicle", "shoulder01", "upperarm01", "upperarm01", "upperarm01")
-SPINE = ("spine04", "spine03", "spine02", "spine01")
-NECK = ("neck01", "neck02", "neck03", "head")
-BOTH_SIDES = (
-    Turn(ARM, (0.0, 0.0, 1.0), -30, 28, 0.42),  # out and up
-    Turn(ARM, (-1.0, 0.0, 0.0), -10, 46, 0.34),  # forward
-    Turn(("upperarm02",), "along", -12, 12, 0.41),
-    Turn(("lowerarm01",), "bend", -22, 55, 0.52),
-    Turn(("lowerarm02",), "along", -25, 25, 0.37),
-    Turn(("wrist",), (0.0, 0.0, 1.0), -18, 18, 0.47),
-    *(Turn((f"finger{finger}-{part}",), "bend", -8, 22, 0.39) for finger in range(2, 6) for part in range(1, 3)),
-)
-MIDDLE = (
-    Turn(SPINE, (0.0, 1.0, 0.0), -28, 28, 0.19),
-    Turn(SPINE, (0.0, 0.0, 1.0), -6, 6, 0.23),
-    Turn(SPINE, (1.0, 0.0, 0.0), -3, 9, 0.17),
-    Turn(NECK, (0.0, 1.0, 0.0), -34, 34, 0.21),
-    Turn(NECK, (1.0, 0.0, 0.0), -10, 12, 0.29),
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Wave:
-    """A smooth movement between two values, never quite periodic.
-
-    Attributes:
-        direction: What it adds to, per bone, shape (bone, 3): axis-angle per radian.
-        low, high: Range, radians.
-        hz: Of its strongest part.
-        phases: Of its parts, radians.
-    """
-
-    direction: FloatArray
-    low: float
-    high: float
-    hz: float
-    phases: FloatArray
-
-    def value(self, time_s: float) -> float:
-        """Angle at a time, rad."""
-        parts = zip(HARMONICS, self.phases, strict=True)
-        swing = sum(share * np.sin(2 * np.pi * self.hz * rate * time_s + phase) for (rate, share), phase in parts)
-        return self.low + (self.high - self.low) * (1 + float(swing)) / 2
+SOLES = ("foot.L", "foot.R", "toe3-1.L", "toe3-1.R")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,73 +31,80 @@ class Body:
     """One simulated subject; everything about it is known at any time.
 
     Attributes:
-        subject: ``s1`` tight, one colour; ``s2`` tight, striped; ``s3`` looser, one colour; ``s4`` loose, checked.
+        subject: One of `SUBJECTS`.
         template: The person at rest.
         texture: Linear albedo over the template's UV layout, shape (1024, 1024, 3).
         roughness: Per vertex, shape (vertex,).
+        labels: Index into `PART_NAMES` of each face of the template, shape (face,).
         offsets: Clothes and hair over the skin at rest, shape (vertex, 3), metres.
-        waves: The joints' movements.
-        speed: 1 moves the hands at 0.5 to 1 m/s; 0 stands still.
-        phase: Start of steps and face, radians.
+        creases: Of the face.
+        motion: What the person does.
+        speed: Scales how fast; 0 stands still.
+        fabric: Clothes and hair that swing; None: all of them only follow the skin.
+        seed: Of the subject: draws where the eyes look.
     """
 
     subject: str
     template: Template
     texture: Float32Array
     roughness: Float32Array
+    labels: IntArray
     offsets: FloatArray
-    waves: tuple[Wave, ...]
+    creases: Creases
+    motion: Motion
     speed: float
-    phase: float
+    fabric: Fabric | None
+    seed: int
 
     def pose(self, time_s: float) -> Pose:
-        """Exact pose at a time."""
-        clock = self.speed * time_s
-        rotations = np.zeros((len(self.template.bones), 3))
-        for wave in self.waves:
-            rotations += wave.value(clock) * wave.direction
-        sway = SWAY_M * np.sin(2 * np.pi * STEP_HZ * clock + self.phase)
-        self._step(rotations, sway)
-        return self._on_the_ground(Pose(rotations, np.array([sway, 0.0, 0.0])))
-
-    def _step(self, rotations: FloatArray, sway: float) -> None:
-        """Keep the feet where they are while the hips sway, and lift the foot that carries less."""
-        tilt = np.array([0.0, 0.0, -sway / LEG_M])
-        for side, relief in (("L", -sway), ("R", sway)):
-            lift = np.radians(KNEE_LIFT_DEG) * ((1 + relief / SWAY_M) / 2) ** 4 * np.array([1.0, 0.0, 0.0])
-            rotations[self.template.bone(f"upperleg01.{side}")] += tilt - lift
-            rotations[self.template.bone(f"lowerleg01.{side}")] += 2 * lift
-            rotations[self.template.bone(f"foot.{side}")] -= tilt + lift
-
-    def _on_the_ground(self, pose: Pose) -> Pose:
-        """The pose lowered or raised until the lower foot stands on y = 0 (a smooth minimum: at most 2.4 mm low)."""
-        shifts = move_bones(self.template, pose).shifts
-        feet = np.array([shifts[self.template.bone(f"foot.{side}"), 1] for side in "LR"])
-        lowest = -np.log(np.exp(-SOFTNESS_PER_M * feet).mean()) / SOFTNESS_PER_M
+        """Exact pose at a time, the eyes looking straight ahead: as far as tracking can see."""
+        pose = self.motion.pose(time_s, self.speed)
+        shifts = move_bones(self.template, Pose(pose.rotations, np.array([1.0, 0.0, 1.0]) * pose.translation)).shifts
+        heights = np.array([shifts[self.template.bone(name), 1] for name in SOLES])
+        # until the lower foot stands on y = 0: a smooth minimum, at most 4.6 mm low
+        lowest = -np.log(np.exp(-SOFTNESS_PER_M * heights).mean()) / SOFTNESS_PER_M
         return Pose(pose.rotations, pose.translation - np.array([0.0, lowest, 0.0]))
 
     def expression(self, time_s: float) -> FloatArray:
         """Exact expression codes at a time, shape (52,), 0..1."""
-        clock = 2 * np.pi * self.speed * time_s
-        smile = 0.35 + 0.35 * np.sin(0.13 * clock + self.phase)
-        talk = (0.5 + 0.5 * np.sin(1.1 * clock)) * (0.5 + 0.5 * np.sin(0.17 * clock + 2 * self.phase))
-        blink = np.exp(BLINK_SHARPNESS * (np.cos(BLINK_HZ * clock + 3 * self.phase) - 1))
-        codes = {
-            "jawOpen": 0.55 * talk,
-            "mouthSmileLeft": smile,
-            "mouthSmileRight": smile,
-            "eyeBlinkLeft": blink,
-            "eyeBlinkRight": blink,
-            "browInnerUp": 0.3 + 0.3 * np.sin(0.19 * clock),
-        }
-        expression = np.zeros(len(self.template.expressions))
-        for name, value in codes.items():
-            expression[self.template.expressions.index(name)] = value
-        return expression
+        return self.motion.expression(time_s, self.speed)
+
+    def gaze(self, time_s: float) -> FloatArray:
+        """Where the eyes look against the head: to the person's left, and up, radians, shape (2,)."""
+        return gaze_at(self.speed * time_s, self.seed)
 
     def vertices(self, time_s: float) -> FloatArray:
         """The template's vertices, clothed and posed, shape (vertex, 3), metres, world."""
-        return skin(self.template, self.pose(time_s), self.expression(time_s), offsets=self.offsets)
+        vertices = self.skinned(time_s)
+        if self.fabric is not None and self._cloth is not None:
+            vertices[self.fabric.vertices] += self._cloth.lag(time_s)
+        return vertices
+
+    @cached_property
+    def _cloth(self) -> Cloth | None:
+        if self.fabric is None:
+            return None
+        some, rest = self.fabric.vertices, self.template
+        part = replace(
+            rest, vertices=rest.vertices[some], weights=rest.weights[some], weight_bones=rest.weight_bones[some]
+        )
+        offsets = self.offsets[some]
+        return Cloth(self.fabric, lambda time_s: skin(part, self.pose(time_s), offsets=offsets))
+
+    def skinned(self, time_s: float) -> FloatArray:
+        """As `vertices`, with clothes that only follow the skin."""
+        pose, expression = self.pose(time_s), self.expression(time_s)
+        left, up = self.gaze(time_s)
+        rotations = pose.rotations.copy()
+        rotations[[self.template.bone("eye.L"), self.template.bone("eye.R")]] += (-up, left, 0.0)
+        folded = self.offsets - self._inward @ self.creases.strength(expression)
+        return skin(self.template, Pose(rotations, pose.translation), expression, offsets=folded)
+
+    @cached_property
+    def _inward(self) -> FloatArray:
+        """Movement of the skin into each cause's creases at full strength, shape (vertex, 3, cause), metres."""
+        out = vertex_normals(self.template.vertices, self.template.faces)
+        return np.asarray(out[:, :, None] * self.creases.depth[:, None, :])
 
     def joints(self, time_s: float) -> FloatArray:
         """The template's joints, shape (bone, 3), metres, world."""
@@ -194,59 +122,41 @@ class Body:
             roughness=self.roughness[cut],
             texture=self.texture,
             uv=self.template.uv,
+            creases=self.creases.picture,
+            crease_strengths=self.creases.strength(self.expression(time_s)),
         )
 
 
-def make_body(subject: str = "s1", *, speed: float = 1.0) -> Body:
+def make_body(
+    subject: str = "s1", *, speed: float = 1.0, actions: Sequence[PerformedAction] = (), seed: int = 0
+) -> Body:
     """Make a simulated subject, about 1.7 m tall, standing at the origin and facing +z.
 
     Args:
-        subject: ``s1`` to ``s4``.
-        speed: Scales all motion; 1 moves the hands at 0.5 to 1 m/s.
+        subject: One of `SUBJECTS`.
+        speed: Scales how fast things are done; 1 moves the hands at 0.5 to 1 m/s.
+        actions: What is done when, on the body's clock; none: the person moves about freely.
+        seed: Draws the expressions that `actions` leave open.
 
     Raises:
         UsageError: No such subject.
     """
-    if subject not in OUTFITS:
-        raise UsageError(f"subject {subject!r} is not one of {', '.join(OUTFITS)}", hint="--subject s1")
-    template, outfit = load_template(), OUTFITS[subject]
-    rng = np.random.default_rng([outfit.seed, 5])
-    turns = [(turn, side) for turn in BOTH_SIDES for side in (".L", ".R")] + [(turn, "") for turn in MIDDLE]
+    if subject not in SUBJECTS:
+        raise UsageError(f"subject {subject!r} is not one of {', '.join(SUBJECTS)}", hint="--subject s1")
+    who = SUBJECTS[subject]
+    shipped, outfit = load_template(), who.outfit
+    person = reshape(shipped, who.physique)
+    offsets = cloth_offsets(person, outfit)
     return Body(
         subject=subject,
-        template=template,
-        texture=paint_texture(template, outfit, TEXTURE_SIZE),
-        roughness=vertex_roughness(template, outfit),
-        offsets=cloth_offsets(template, outfit),
-        waves=tuple(_wave(template, turn, side, rng) for turn, side in turns),
+        template=person,
+        texture=paint_texture(shipped, outfit, TEXTURE_SIZE),
+        roughness=vertex_roughness(shipped, outfit),
+        labels=part_labels(shipped, outfit),
+        offsets=offsets,
+        creases=make_creases(TEXTURE_SIZE),
+        motion=acted_motion(person, actions, seed) if actions else free_motion(person, outfit.seed),
         speed=speed,
-        phase=float(rng.uniform(0, 2 * np.pi)),
+        fabric=make_fabric(person, outfit, offsets, who.sway_hz) if who.sway_hz else None,
+        seed=outfit.seed,
     )
-
-
-def _wave(template: Template, turn: Turn, side: str, rng: np.random.Generator) -> Wave:
-    direction = np.zeros((len(template.bones), 3))
-    for name in turn.bones:
-        bone = template.bone(name + side)
-        direction[bone] += _axis(template, turn.axis, bone) * ([1, -1, -1] if _mirrors(turn, side) else [1, 1, 1])
-    direction /= len(turn.bones)
-    hz = turn.hz * rng.uniform(0.85, 1.15)
-    phases = rng.uniform(0, 2 * np.pi, len(HARMONICS))
-    return Wave(direction, np.radians(turn.low_deg), np.radians(turn.high_deg), hz, phases)
-
-
-def _mirrors(turn: Turn, side: str) -> bool:
-    return side == ".R" and not isinstance(turn.axis, str)
-
-
-def _axis(template: Template, axis: Axis, bone: int) -> FloatArray:
-    """Unit axis of a turn at a bone, shape (3,)."""
-    if not isinstance(axis, str):
-        return np.array(axis)
-    child = int(np.flatnonzero(template.parents == bone)[0])
-    out = template.joints[child] - template.joints[bone]
-    if axis == "bend":
-        # forearms are two bones long; the bend at a joint is between the bones before and after it
-        out = np.cross(template.joints[bone] - template.joints[template.parents[bone]], out)
-    unit: FloatArray = out / np.linalg.norm(out)
-    return unit

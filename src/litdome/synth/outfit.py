@@ -11,9 +11,10 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from litdome.synth.hair import Hair, hair_offsets
+from litdome.synth.smooth import smooth_noise, spread
 from litdome.template.model import Float32Array, FloatArray, IntArray, Template, load_template
 from litdome.template.skinning import vertex_normals
 from litdome.template.uv import UvMap, rasterise_uv
@@ -23,7 +24,8 @@ Pattern = Literal["plain", "stripes", "checks"]
 SKIN, HAIR, SHIRT, TROUSERS, SHOES, EYE, MOUTH = range(7)
 ROUGHNESS = np.array([0.45, 0.5, 0.85, 0.8, 0.5, 0.15, 0.3], np.float32)
 ARM_BONES = ("upperarm", "lowerarm", "wrist", "finger", "metacarpal")
-WAIST_M, ANKLE_M = 0.97, 0.1
+ANKLE_M = 0.1
+PART_NAMES = ("body", "face", "hands", "eyes", "hair", "clothes")
 EYE_RADIUS_M = 0.016
 
 
@@ -35,10 +37,14 @@ class Outfit:
         sleeve_m: Length of the sleeves from the shoulder joint.
         loose_m: How far the shirt stands off the skin on average.
         fold_m: How much its folds add to or take from that.
+        hair_style: Cut and thickness of the hair.
+        hem_m: Height of the shirt's hem.
+        flare_m: How much farther the hem stands off than the rest.
     """
 
     skin: Color
     hair: Color
+    iris: Color
     shirt: Color
     accent: Color
     trousers: Color
@@ -48,6 +54,9 @@ class Outfit:
     loose_m: float
     fold_m: float
     seed: int
+    hair_style: Hair
+    hem_m: float = 0.97
+    flare_m: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,36 +119,46 @@ def label_points(template: Template, outfit: Outfit, points: Points) -> IntArray
     labels = np.full(len(y), SKIN, np.int32)
     sleeve = points.along_arm(template) + ripple * 0.3 < outfit.sleeve_m
     collar = y + 0.45 * z < 1.425
-    labels[body & collar & (y > WAIST_M) & ((points.arm < 0.5) | sleeve)] = SHIRT
-    labels[body & (points.arm < 0.5) & (y <= WAIST_M)] = TROUSERS
+    labels[body & collar & (y > outfit.hem_m) & ((points.arm < 0.5) | sleeve)] = SHIRT
+    labels[body & (points.arm < 0.5) & (y <= outfit.hem_m)] = TROUSERS
     labels[np.char.startswith(region, "foot") | (body & (y < ANKLE_M))] = SHOES
-    labels[head & (y + ripple > 1.53 + 0.62 * (z + 0.08)) & (y > 1.5)] = HAIR
+    labels[outfit.hair_style.covers(points.position, head, outfit.seed) & (head | (labels == SKIN))] = HAIR
     labels[np.char.startswith(region, "eye_") & (region != "eye_sockets")] = EYE
     labels[(region == "mouth") | (region == "tongue")] = MOUTH
     return labels
 
 
-def cloth_offsets(template: Template, outfit: Outfit) -> FloatArray:
-    """How far clothes and hair stand off the skin at rest, shape (vertex, 3), metres."""
+def part_labels(template: Template, outfit: Outfit) -> IntArray:
+    """Index into `PART_NAMES` of each face of the template, shape (face,)."""
+    corners = label_points(template, outfit, vertex_points(template))[template.faces]
+    covered = np.median(corners, axis=1).astype(np.int32)
+    region = np.array(template.region_names)[template.face_regions]
+    part = np.full(len(covered), PART_NAMES.index("body"), np.int32)
+    part[np.isin(region, ("head", "mouth", "tongue", "eye_sockets"))] = PART_NAMES.index("face")
+    part[np.char.startswith(region, "hand")] = PART_NAMES.index("hands")
+    part[np.isin(region, ("eye_left", "eye_right"))] = PART_NAMES.index("eyes")
+    part[covered == HAIR] = PART_NAMES.index("hair")
+    part[np.isin(covered, (SHIRT, TROUSERS, SHOES))] = PART_NAMES.index("clothes")
+    return part
+
+
+def cloth_offsets(person: Template, outfit: Outfit) -> FloatArray:
+    """How far clothes and hair stand off a person's skin at rest, shape (vertex, 3), metres."""
+    template = load_template()
     points = vertex_points(template)
     labels = label_points(template, outfit, points)
+    shirt, y = labels == SHIRT, points.position[:, 1]
     folds = smooth_noise(points.position, 0.16, outfit.seed + 1)
+    torso = np.clip(1.5 * (1 - points.arm) - 0.25, 0, 1)
+    hang = np.clip((1.25 - y) / (1.25 - outfit.hem_m), 0, 1) * torso
     height = np.zeros(len(labels))
-    height[labels == SHIRT] = (outfit.loose_m + outfit.fold_m * folds)[labels == SHIRT]
+    height[shirt] = (outfit.loose_m + outfit.fold_m * folds + outfit.flare_m * hang**2)[shirt]
     height[labels == TROUSERS] = (0.004 + 0.35 * outfit.loose_m + 0.4 * outfit.fold_m * folds)[labels == TROUSERS]
-    height[labels == HAIR] = (0.012 + 0.005 * smooth_noise(points.position, 0.05, outfit.seed))[labels == HAIR]
-    offsets = vertex_normals(template.vertices, template.faces) * np.maximum(height, 0)[:, None]
-    return _spread(offsets, template.faces, rounds=3)
-
-
-def _spread(offsets: FloatArray, faces: IntArray, rounds: int) -> FloatArray:
-    """Average over neighbouring vertices, so that cloth ends in a slope and armpits do not fold over."""
-    edges = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    degree = np.bincount(edges[:, 0], minlength=len(offsets))[:, None]
-    for _ in range(rounds):
-        sums = [np.bincount(edges[:, 0], offsets[edges[:, 1], axis], len(offsets)) for axis in range(3)]
-        offsets = 0.5 * offsets + 0.5 * np.stack(sums, axis=1) / degree
-    return offsets
+    height = spread(np.maximum(height, 0)[:, None], template.faces, labels, rounds=2)
+    offsets = vertex_normals(person.vertices, person.faces) * height
+    offsets = spread(offsets, template.faces, np.where(y < outfit.hem_m + 0.06, labels, 0), rounds=3)
+    hair = hair_offsets(person, outfit.hair_style, labels == HAIR, points.position, outfit.seed)
+    return offsets + hair
 
 
 def vertex_roughness(template: Template, outfit: Outfit) -> Float32Array:
@@ -160,7 +179,7 @@ def paint_texture(template: Template, outfit: Outfit, size: int) -> Float32Array
     albedo[skin] = _paint_skin(template, outfit, points)[skin] * (1 + 0.06 * mottle[skin])
     albedo[hair] *= 1 + 0.2 * np.sin(900 * points.position[hair, :1] + 2 * mottle[hair])
     albedo[shirt] = _paint_shirt(template, outfit, points)[shirt]
-    albedo[labels == EYE] = _paint_eyes(template, points)[labels == EYE]
+    albedo[labels == EYE] = _paint_eyes(template, outfit, points)[labels == EYE]
     return uv_map.picture(np.clip(albedo, 0, 1).astype(np.float32))
 
 
@@ -175,12 +194,12 @@ def _paint_skin(template: Template, outfit: Outfit, points: Points) -> FloatArra
     return skin
 
 
-def _paint_eyes(template: Template, points: Points) -> FloatArray:
+def _paint_eyes(template: Template, outfit: Outfit, points: Points) -> FloatArray:
     """White, iris and pupil by the angle from straight ahead."""
     centre = template.joints[template.bone("eye.L")]
     ahead = np.abs(points.position[:, 0]) - centre[0], points.position[:, 1] - centre[1]
     radius = np.where(points.position[:, 2] > centre[2], np.hypot(*ahead), 1.0)[:, None] / EYE_RADIUS_M
-    eye = np.where(radius < 0.42, (0.12, 0.2, 0.25), (0.75, 0.72, 0.7))
+    eye = np.where(radius < 0.42, outfit.iris, (0.75, 0.72, 0.7))
     return np.where(radius < 0.18, 0.01, eye)
 
 
@@ -213,15 +232,3 @@ def _print_patch(shirt: FloatArray, points: Points, outfit: Outfit) -> None:
     shirt[square] = (0.7, 0.7, 0.66)
     shirt[square & (ring | bars)] = outfit.accent
     shirt[torso & (z < 0) & (np.hypot(x, y - 1.25) < 0.09)] = (0.65, 0.5, 0.12)
-
-
-def smooth_noise(points: npt.NDArray[np.float64], wavelength_m: float, seed: int) -> FloatArray:
-    """Smooth noise in -1..1 at points, shape (n, 3): a few waves in random directions."""
-    rng = np.random.default_rng([seed, 77])
-    total = np.zeros(len(points))
-    for _ in range(6):
-        direction = rng.normal(size=3)
-        direction *= 2 * np.pi / (np.linalg.norm(direction) * wavelength_m * rng.uniform(0.6, 1.6))
-        total += np.sin(points @ direction + rng.uniform(0, 2 * np.pi))
-    noise: FloatArray = np.clip(total / 3, -1, 1)  # the sum's deviation is sqrt(3)
-    return noise

@@ -32,6 +32,8 @@ class Mesh:
         reflectance: Reflectance at normal incidence of the non-metallic part (0: purely Lambertian).
         texture: Linear 0..1, shape (v, u, 3), or None.
         uv: Texture coordinates per vertex, shape (n, 2), 0..1, v down, or None.
+        creases: Share of the albedo that k kinds of crease take away, shape (v, u, k), 0..1, or None.
+        crease_strengths: Of each kind, shape (k,), 0..1.
     """
 
     vertices: npt.NDArray[np.floating[Any]]
@@ -43,6 +45,8 @@ class Mesh:
     reflectance: float = 0.04
     texture: Float32Array | None = None
     uv: Float32Array | None = None
+    creases: Float32Array | None = None
+    crease_strengths: npt.NDArray[np.floating[Any]] | None = None
 
 
 class Scene:
@@ -209,7 +213,10 @@ def _albedo(scene: Scene, triangle: IntArray, uv: Float32Array) -> Float32Array:
         if mesh.texture is not None and mesh.uv is not None:
             here = np.flatnonzero(scene.object[triangle] == index)
             corners = mesh.uv[scene.faces[triangle[here]] - offset]
-            out[here] *= sample_texture(mesh.texture, np.einsum("nk,nkc->nc", weights[here], corners))
+            at = np.einsum("nk,nkc->nc", weights[here], corners)
+            out[here] *= sample_texture(mesh.texture, at)
+            if mesh.creases is not None and mesh.crease_strengths is not None:
+                out[here] *= 1 - (sample_texture(mesh.creases, at) @ mesh.crease_strengths[:, None].astype(np.float32))
         offset += len(mesh.vertices)
     return cast(Float32Array, out)
 

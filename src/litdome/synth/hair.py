@@ -1,0 +1,72 @@
+"""Hair: where it grows or falls on the template, and the shell that it makes over scalp, ears and neck."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from litdome.synth.smooth import smooth_noise, spread
+from litdome.template.model import FloatArray, Template
+from litdome.template.skinning import vertex_normals
+
+SKULL = np.array([0.0, 1.605, 0.038])  # its middle at rest, m
+SHELL = np.array([0.083, 0.1, 0.112])  # semi-axes of long hair's shell, m
+RIPPLE_M = 0.006  # of hairlines
+
+
+@dataclass(frozen=True)
+class Hair:
+    """A hair style.
+
+    Attributes:
+        thickness_m: How far it stands off on average.
+        bumps_m: How much locks add to or take from that.
+        lock_m: Size of the locks.
+        falls_to_m: Height above ground at rest that it falls to behind and beside the face; None: cut above the ears.
+    """
+
+    thickness_m: float = 0.012
+    bumps_m: float = 0.005
+    lock_m: float = 0.05
+    falls_to_m: float | None = None
+
+    def covers(self, points: FloatArray, on_head: npt.NDArray[np.bool_], seed: int) -> npt.NDArray[np.bool_]:
+        """Which points at rest, shape (n, 3), it covers; ``on_head`` of them belong to the head."""
+        y, z = points[:, 1], points[:, 2]
+        ripple = RIPPLE_M * smooth_noise(points, 0.05, seed)
+        scalp = on_head & (y + ripple > 1.53 + 0.62 * (z + 0.08)) & (y > 1.5)
+        if self.falls_to_m is None:
+            return scalp
+        beside = (y + ripple > self.falls_to_m) & (z + ripple < 0.062 - 0.25 * np.maximum(1.56 - y, 0)) & (y < 1.64)
+        near = np.hypot(points[:, 0], z - SKULL[2]) < 0.16  # not the shoulders
+        return np.asarray(scalp | (beside & near))
+
+
+def hair_offsets(
+    template: Template, hair: Hair, covered: npt.NDArray[np.bool_], points: FloatArray, seed: int
+) -> FloatArray:
+    """How far hair stands off the skin, shape (vertex, 3), metres, 0 where none is.
+
+    Args:
+        template: The person.
+        hair: The style.
+        covered: Which vertices it covers, shape (vertex,).
+        points: Where they are on the person that litdome ships, shape (vertex, 3).
+        seed: Draws the locks.
+    """
+    thick = hair.thickness_m + hair.bumps_m * smooth_noise(points, hair.lock_m, seed)
+    out = vertex_normals(template.vertices, template.faces)
+    offsets = out * np.maximum(thick, 0)[:, None] * covered[:, None]
+    offsets = spread(offsets, template.faces, np.zeros(len(offsets), np.int32), rounds=2)
+    if hair.falls_to_m is None:
+        return offsets
+    # ears and neck disappear under a shell: an egg above the skull's middle, a hanging curtain below
+    from_skull = points - SKULL
+    from_skull[:, 1] = np.maximum(from_skull[:, 1], 0)
+    reach = np.linalg.norm(from_skull / SHELL, axis=1, keepdims=True)
+    to_shell = from_skull * (1 / np.maximum(reach, 0.3) - 1)
+    curtain = to_shell + (from_skull / np.maximum(reach, 0.3)) * (np.maximum(thick, 0) / SHELL[0])[:, None]
+    low = np.clip((1.66 - points[:, 1]) / 0.05, 0, 1)[:, None] * covered[:, None]
+    return np.asarray(offsets * (1 - low) + curtain * low)
