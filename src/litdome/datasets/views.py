@@ -45,11 +45,11 @@ def open_dataset(path: Path) -> DatasetView:
 class DatasetView:
     """A dataset, or the samples of one split. ``view[i]`` is a sample with a time axis of 1.
 
-    Sample keys: ``flat flat_compensated relit`` (t, 3, h, w) 0..1; ``mask mask_flat mask_wide weight`` (t, 1, h, w)
-    0..1; ``env_ldr env_log env_direction`` (t, 3, h, w) -1..1; ``intrinsics`` (t, 3, 3) px; ``world_from_camera``
-    (t, 4, 4) m; ``background`` (3, h, w) 0..1; ``time_flat time_relit`` (t,) s; ``session camera pair hdri`` (t,).
-    Crops at native resolution, where the dataset has them: ``crops/face/flat`` and so on, with
-    ``crops/face/intrinsics``.
+    Sample keys: ``flat flat_compensated relit`` (t, 3, h, w) 0..1; ``mask mask_flat mask_wide mask_face mask_hands
+    weight weight_compensated`` (t, 1, h, w) 0..1; ``env_ldr env_log env_direction`` (t, 3, h, w) -1..1;
+    ``intrinsics`` (t, 3, 3) px; ``world_from_camera`` (t, 4, 4) m; ``background`` (3, h, w) 0..1;
+    ``time_flat time_relit`` (t,) s; ``session camera pair hdri`` (t,). Crops at native resolution, where the dataset
+    has them: ``crops/face/flat`` and so on, with ``crops/face/intrinsics``.
     """
 
     path: Path
