@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from litdome.preprocess.compensation import Compensated, compensate
 from litdome.preprocess.flow import shrink, working_size
-from litdome.preprocess.motion import MOTION_LONG_SIDE_PX, Carry, Motion
+from litdome.preprocess.motion import MOTION_LONG_SIDE_PX, Carry, Motion, warp
 from litdome.preprocess.regions import REGIONS, region_masks, region_means
 from litdome.stage import UInt8Array
 
@@ -101,8 +101,10 @@ def measure_pair(
     if motion is None:
         return _measure_light(small, small, small_relit), None
     found = compensate(motion, flat.picture, None if next_flat is None else next_flat.picture)
+    carry = Carry.along(motion.segment)
     next_mask = small.mask if next_flat is None else _small(next_flat.mask)
-    carried = View(_small(found.picture), Carry.along(motion.segment).blend(small.mask, next_mask))
+    picture = warp(small.picture, carry.to_end if next_flat is None else carry.to_start)
+    carried = View(picture, carry.blend(small.mask, next_mask))
     measured = _measure_light(small, carried, small_relit)
     if measured.mask_part == 0:
         return measured, found
@@ -123,14 +125,14 @@ def _measure_light(flat: View, carried: View, relit: View) -> PairMeasures:
     if not inside.any() or not inside_relit.any():
         return PairMeasures(mask_part=0.0)
     brightest = relit.picture[inside_relit].max(-1)
-    change = cv2.absdiff(relit.mask, carried.mask).sum(dtype=np.float64) / relit.mask.sum(dtype=np.float64)
-    outside = cv2.dilate(flat.mask, np.ones((9, 9), np.uint8)) == 0
+    change = cv2.norm(relit.mask, carried.mask, cv2.NORM_L1) / cv2.norm(relit.mask, cv2.NORM_L1)
+    outside = np.asarray(cv2.dilate(flat.mask, np.ones((9, 9), np.uint8)) == 0, np.uint8)
     return PairMeasures(
         sharpness=measure_sharpness(luma, inside),
         clipped=float(((brightest >= 254) | (brightest <= 1)).mean()),
-        flicker=float(change),
+        flicker=change,
         mask_part=float(inside.mean()),
-        flat_level=float(luma[outside].mean()) if outside.any() else float("nan"),
+        flat_level=cv2.mean(luma, outside)[0] if outside.any() else float("nan"),
         light_change=float(cv2.absdiff(relit.picture, carried.picture)[inside_relit].mean()),
     )
 
