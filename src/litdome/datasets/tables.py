@@ -18,6 +18,7 @@ from litdome.store.arrays import ArrayStore
 PICTURES = ("flat", "relit", "flat_compensated")
 REGION_MASKS: dict[str, Region] = {"mask_face": "face", "mask_hands": "hands"}
 COVERAGES = ("mask", "mask_flat", "mask_wide", *REGION_MASKS, "weight", "weight_compensated")
+LARGEST_WHOLE_PX = 2**20  # crops of larger pictures read 2 to 4 times faster from tiles (docs/loading.md)
 SCORES = ("reliability", "shift_px")
 NEEDS = {"weight_compensated": "flat_compensated"} | {name: name for name in ("flat_compensated", *REGION_MASKS)}
 CROP_PICTURES = (*PICTURES, "mask")
@@ -53,7 +54,8 @@ def create_arrays(store: ArrayStore, plan: Plan, spec: DatasetSpec) -> None:
             is_picture = path.rsplit("/", 1)[1] in PICTURES
             shape = (count, *size, 3) if is_picture else (count, *size)
             dims = ("n", "y", "x", "channel")[: len(shape)]
-            store.create(path, shape, np.uint8, dims, chunk=(1, *shape[1:]), compression=compression)
+            whole = (1, *shape[1:]) if size[0] * size[1] <= LARGEST_WHOLE_PX else None  # larger ones in tiles
+            store.create(path, shape, np.uint8, dims, chunk=whole, compression=compression)
         for path in light_paths(plan, id):
             shape, dims = (lights, height, width, 3), ("hdri", "v", "u", "channel")
             store.create(path, shape, np.float16, dims, chunk=(1, *shape[1:]), compression=compression)
