@@ -2,11 +2,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from preprocess_scene import HEIGHT, STEP, WIDTH, make_scene, write_session
 
-from litdome.preprocess.flow import Flow, FlowConfig, coarse_flow, dense_flow, estimate_flow, normalise_brightness
+from litdome.preprocess.flow import (
+    FlatMotion,
+    Flow,
+    FlowConfig,
+    coarse_flow,
+    dense_flow,
+    estimate_flow,
+    normalise_brightness,
+)
 from litdome.preprocess.motion import resize_flow
 
 SCENE = make_scene(5)
@@ -25,6 +34,28 @@ def test_flow_of_a_moving_disc_is_its_step_both_ways() -> None:
     assert np.abs(np.median(backward[SCENE.masks[2] == 255], axis=0) + 2 * STEP).max() < 0.35
     outside = SCENE.masks[:3].max(0) == 0
     assert np.median(np.linalg.norm(forward[outside], axis=-1)) < 0.2
+
+
+def test_a_leap_that_is_lost_from_rest_is_found_from_a_guess() -> None:
+    rng, side, leap_px = np.random.default_rng(3), 24, 60
+    noise = [
+        cv2.GaussianBlur(rng.random(shape).astype(np.float32), (0, 0), 1.3) for shape in ((240, 320), (side, side))
+    ]
+    plate, arm = (cv2.normalize(values, None, 20, 235, cv2.NORM_MINMAX).astype(np.uint8) for values in noise)
+    where, later = (slice(90, 90 + side), slice(100, 100 + side)), (slice(90, 90 + side), slice(160, 160 + side))
+    first, second, guess = plate.copy(), plate.copy(), np.zeros((240, 320, 2), np.float32)
+    first[where], second[later] = arm, arm
+    guess[80:124, 90:134] = leap_px, 0
+    from_rest, from_guess = (estimate_flow(first, second, guesses=(start, None))[0] for start in (None, guess))
+    assert np.median(from_guess[where][..., 0]) == pytest.approx(leap_px, abs=1.5)  # smoothness at its outline
+    assert np.median(from_rest[where][..., 0]) < leap_px / 4
+
+
+def test_a_step_is_the_same_wherever_the_work_begins(tmp_path: Path) -> None:
+    session = write_session(tmp_path / "s.zarr", make_scene(11))
+    through, at_once = (FlatMotion(session, "c00", 640) for _ in range(2))
+    steps = [through.step(n) for n in range(4)]
+    np.testing.assert_array_equal(at_once.step(3), steps[3])
 
 
 def test_brighter_lamps_are_no_motion() -> None:

@@ -119,7 +119,7 @@ def dense_flow(
     )
 
 
-class _FlatMotion:
+class FlatMotion:
     """Steps of one camera from each flat frame to the next, searched twice: a fast arm that the first search loses is
     found where the steps before and after say that it must be. What is read or found once serves the steps beside."""
 
@@ -250,7 +250,7 @@ class Flow:
     def _search(self, session: SessionLike, config: FlowConfig, camera: str) -> Callable[[int], Step]:
         """What gives the step from a recorded flat frame to the next one, recorded too."""
         if config.method == "dis":
-            return _FlatMotion(session, camera, config.long_side_px).step
+            return FlatMotion(session, camera, config.long_side_px).step
         size = working_size(*session.size(camera), config.long_side_px)
 
         def search(n: int) -> Step:

@@ -20,6 +20,7 @@ from litdome.stage import SessionLike, UInt8Array
 
 Float32Array = npt.NDArray[np.float32]
 MOTION_LONG_SIDE_PX = 640  # what was measured there and stored coarser needs no finer field
+FIELD_LONG_SIDE_PX = 240  # what the steps beside add is kept at: 1080p is stored with a point per 8 px
 UNDONE_SHARE, UNDONE_PERMILLE = 0.5, 4.7
 FIXED_POINT_STEPS = 2  # y + a F(y) = x: the error falls by the flow's gradient a step; two leave < 0.1 px on people
 
@@ -153,7 +154,7 @@ class Motion:
     Attributes:
         segment: The pair's own.
         before, after: Flows, forward and backward, of the segments that end where it starts and start where it ends,
-            scaled to its duration; None where they were not measured.
+            scaled to its duration, px of their own size; None where they were not measured.
     """
 
     segment: Segment
@@ -162,7 +163,7 @@ class Motion:
 
 
 def read_motion(session: SessionLike, camera: str, pair: int) -> Motion | None:
-    """The motion around a pair's relit frame with its neighbours, at 640 px; None where nothing was measured."""
+    """The motion around a pair's relit frame, at 640 px, with its neighbours, at 240 px; None if unknown."""
     segment = read_segment(session, camera, pair)
     if segment is None:
         return None
@@ -177,7 +178,7 @@ def _read_step(session: SessionLike, camera: str, segment: Segment, flat: int) -
         return None
     frames = session.frames("flat")
     share = float(frames[segment.end] - frames[segment.start]) / float(frames[flat + 1] - frames[flat])
-    forward, backward = read_flows(session, camera, pair)
+    forward, backward = read_flows(session, camera, pair, FIELD_LONG_SIDE_PX)
     return forward * share, backward * share
 
 
@@ -197,10 +198,12 @@ def read_segment(session: SessionLike, camera: str, pair: int) -> Segment | None
     return Segment(start, end, alpha, forward, backward)
 
 
-def read_flows(session: SessionLike, camera: str, pair: int) -> tuple[Float32Array, Float32Array]:
-    """Flow of a pair from flat to next_flat and back, shape (y, x, 2), px of a picture of 640 px."""
+def read_flows(
+    session: SessionLike, camera: str, pair: int, long_side_px: int = MOTION_LONG_SIDE_PX
+) -> tuple[Float32Array, Float32Array]:
+    """Flow of a pair from flat to next_flat and back, shape (y, x, 2), px of a picture of ``long_side_px``."""
     width, height = session.size(camera)
-    size = working_size(width, height, MOTION_LONG_SIDE_PX)
+    size = working_size(width, height, long_side_px)
     found = []
     for path in (f"motion/{camera}", f"motion_backward/{camera}"):
         stride = int(session.array(path).attrs["stride"])
