@@ -22,8 +22,8 @@ from scipy.optimize import linprog
 from scipy.spatial import cKDTree
 
 from litdome.calib.leds.drive import DriveErrors, MapLight, drive_hdri, judge_drive, measure_light, probe_normals
-from litdome.calib.leds.effective_map import effective_map
-from litdome.calib.leds.led_set import LedSet, led_set
+from litdome.lighting.effective_map import effective_map
+from litdome.lighting.led_set import LedSet, led_set
 from litdome.media.hdr import HDR_SUFFIXES, read_hdr
 from litdome.synth.led_dome import ring_dome
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from litdome.calib.leds.drive_files import drive_table, pattern_of, read_drives, write_drives
-from litdome.calib.leds.led_set import LedSet, led_set, read_leds
 from litdome.calib.leds.mixing import mix_chart
 from litdome.capture.schedule import read_lighting
 from litdome.capture.sequences import read_sequence
 from litdome.errors import CalibrationError, UsageError
 from litdome.lighting import KIND_CODES
+from litdome.lighting.led_set import LedSet, led_set, read_leds
 from litdome.synth.led_dome import ring_dome
 
 RNG = np.random.default_rng(3)

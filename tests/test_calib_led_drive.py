@@ -18,8 +18,6 @@ from litdome.calib.leds.drive import (
     probe_normals,
 )
 from litdome.calib.leds.drive_files import drive_table
-from litdome.calib.leds.effective_map import effective_map
-from litdome.calib.leds.led_set import LedSet, led_set
 from litdome.errors import CalibrationError, InputError
 from litdome.geometry import look_at
 from litdome.lighting import (
@@ -30,6 +28,8 @@ from litdome.lighting import (
     sh_basis,
     view_directions,
 )
+from litdome.lighting.effective_map import effective_map
+from litdome.lighting.led_set import LedSet, led_set
 from litdome.media.hdr import read_hdr
 from litdome.synth.led_dome import ring_dome
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litdome.calib.leds.led_set import WORLD_FROM_AXES, led_set, leds_as_json, read_leds
 from litdome.errors import CalibrationError
 from litdome.lighting import latlong_uv
+from litdome.lighting.led_set import WORLD_FROM_AXES, led_set, leds_as_json, read_leds
 from litdome.synth.led_dome import ring_dome
 
 

@@ -11,13 +11,13 @@ import zarr
 
 from litdome.calib.leds.drive import drive_hdri, measure_light, probe_normals
 from litdome.calib.leds.drive_files import drive_table, write_drives
-from litdome.calib.leds.led_set import LedSet, led_set, leds_as_json
 from litdome.calib.leds.stage import Lights, LightsConfig
 from litdome.datasets.build import build_dataset
 from litdome.datasets.spec import DatasetSpec
 from litdome.errors import CalibrationError, InputError, StoreError, UsageError
 from litdome.geometry import look_at
 from litdome.lighting import HdriEntry, latlong_directions
+from litdome.lighting.led_set import LedSet, led_set, leds_as_json
 from litdome.pipeline import run_stage, stage_status
 from litdome.preprocess.hdri import Hdri, HdriConfig
 from litdome.store.provenance import StageRecord

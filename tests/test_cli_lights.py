@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from litdome.calib.leds.drive_files import read_drives
-from litdome.calib.leds.led_set import led_set, leds_as_json
 from litdome.cli import run
 from litdome.lighting import latlong_directions
+from litdome.lighting.led_set import led_set, leds_as_json
 from litdome.media.hdr import read_hdr, write_hdr
 from litdome.synth.led_dome import ring_dome
 

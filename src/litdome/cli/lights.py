@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from litdome.calib.leds.drive import DriveSolution, MapLight
     from litdome.calib.leds.drive_files import DriveTable, Gain
-    from litdome.calib.leds.led_set import LedSet
     from litdome.lighting import HdriConvention
+    from litdome.lighting.led_set import LedSet
 
 COARSE = 256  # codes: a LED at fewer is off by more than 0.2 %
 axes_option = click.option(
@@ -83,8 +83,8 @@ def drive(
     import numpy as np
 
     from litdome.calib.leds.drive_files import check_drive_path, drive_table, write_drives
-    from litdome.calib.leds.led_set import read_leds
     from litdome.calib.leds.mixing import read_mix_chart
+    from litdome.lighting.led_set import read_leds
 
     if output is not None:
         check_drive_path(output)

@@ -146,9 +146,9 @@ def _write_drives(
     """16-bit codes of every LED for every entry of the schedule, frame by frame; pattern 0 is flat."""
     from litdome.calib.leds.drive import drive_hdri, measure_light
     from litdome.calib.leds.drive_files import drive_table, write_drives
-    from litdome.calib.leds.led_set import read_leds
     from litdome.calib.leds.mixing import read_mix_chart
     from litdome.cli.console import progress_bars
+    from litdome.lighting.led_set import read_leds
     from litdome.media.latlong import read_latlong
 
     leds = read_leds(leds_file, axes=axes)

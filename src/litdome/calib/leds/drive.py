@@ -16,10 +16,10 @@ from scipy.optimize import nnls
 from scipy.spatial import cKDTree
 from scipy.special import sph_harm_y
 
-from litdome.calib.leds.led_set import LedSet
 from litdome.errors import InputError
 from litdome.geometry import rotation_about_y
 from litdome.lighting import HdriConvention, latlong_directions, latlong_solid_angles
+from litdome.lighting.led_set import LedSet
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]

@@ -11,10 +11,10 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from litdome.calib.leds.led_set import LedSet, leds_as_json, read_json
 from litdome.calib.leds.mixing import MixChart, Mixture, mix_lights
 from litdome.config import nearest
 from litdome.errors import CalibrationError, MissingPackageError, UsageError
+from litdome.lighting.led_set import LedSet, leds_as_json, read_json
 
 FloatArray = npt.NDArray[np.float64]
 FULL_DRIVE = 65535

@@ -12,9 +12,9 @@ from pydantic import Field
 
 from litdome.calib.leds.drive import DriveErrors, drive_hdri, judge_drive, measure_light
 from litdome.calib.leds.drive_files import pattern_of, read_drives
-from litdome.calib.leds.effective_map import effective_map
-from litdome.calib.leds.led_set import Axes, read_leds
 from litdome.errors import CalibrationError, UsageError
+from litdome.lighting.effective_map import effective_map
+from litdome.lighting.led_set import Axes, read_leds
 from litdome.stage import SessionLike, StageConfig, Summary, Unit
 
 FloatArray = npt.NDArray[np.float64]

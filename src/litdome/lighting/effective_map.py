@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from litdome.calib.leds.led_set import LedSet
 from litdome.errors import CalibrationError
-from litdome.lighting import HdriConvention, latlong_directions, latlong_solid_angles
+from litdome.lighting.latlong import HdriConvention, latlong_directions, latlong_solid_angles
+from litdome.lighting.led_set import LedSet
 
 Float32Array = npt.NDArray[np.float32]
 
