@@ -58,6 +58,37 @@ def test_written_video_is_tagged_and_reads_back_in_the_right_colours(tmp_path: P
         np.testing.assert_allclose(centres(rgb), PATCHES, atol=4)  # crf 4 plus 8-bit rounding
 
 
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_ten_bits_keep_steps_that_eight_bits_lose(tmp_path: Path, codec: str) -> None:
+    shades = np.arange(640, 672)  # codes of 1023: 32 neighbours, each a flat stripe
+    ramp = np.repeat(np.repeat(shades[None, :, None], 16, 1), 3, 2).repeat(32, 0)
+    deep, flat = (ramp * 65535 / 1023).round().astype(np.uint16), (ramp * 255 / 1023).round().astype(np.uint8)
+    found = {}
+    for bits, picture in ((10, deep), (8, flat)):
+        path = tmp_path / f"{bits}.mp4"
+        with VideoWriter(path, fps=25, crf=1, bits=bits, codec=codec) as video:
+            video.write(picture)
+        probe = probe_video(path)
+        assert (probe.bits, probe.matrix, probe.transfer) == (bits, "bt709", "srgb")
+        codes = next(iter_planes(path))
+        rgb = rgb_from_planes(codes.luma, codes.chroma, matrix="bt709", bits=bits, dtype="float32")
+        found[bits] = rgb[16, 8::16, 1] * 1023
+    # half a code of 876 luma codes, and the encoder's own quarter
+    np.testing.assert_allclose(found[10], shades, atol=1.0)
+    assert len(np.unique(found[10].round())) > 24 > 12 > len(np.unique(found[8].round()))
+
+
+def test_a_writer_refuses_bits_and_pictures_that_do_not_fit(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="9 bits"):
+        VideoWriter(tmp_path / "a.mp4", fps=25, bits=9)
+    with (
+        pytest.raises(UsageError, match="10 bits need uint16"),
+        VideoWriter(tmp_path / "a.mp4", fps=25, bits=10) as video,
+    ):
+        video.write(patches())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_wrong_matrix_shows_as_a_colour_cast() -> None:
     luma, chroma = planes_from_rgb(patches(), matrix="bt709")
     wrong = rgb_from_planes(luma, chroma, matrix="bt601")

@@ -1,11 +1,11 @@
-"""Write H.264 video from RGB frames, tagged with the matrix and range that were used."""
+"""Write H.264 or HEVC video from RGB frames, tagged with the matrix and range that were used."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import av
 import numpy as np
@@ -18,17 +18,25 @@ COLORSPACE_TAGS = {"bt601": 6, "bt709": 1, "bt2020": 9}  # AVColorSpace
 PRIMARIES_TAGS = {"bt601": 6, "bt709": 1, "bt2020": 9}  # AVColorPrimaries
 TRANSFER_SRGB = 13
 RANGE_TAGS = {"limited": 1, "full": 2}
+Codec = Literal["h264", "hevc"]
+ENCODERS = {"h264": "libx264", "hevc": "libx265"}
+PIXELS = {8: ("yuv420p", np.uint8), 10: ("yuv420p10le", np.uint16)}  # by bits: format of the planes, dtype of rgb
 
 
 class VideoWriter:
-    """Writes an .mp4 (H.264, yuv420p); the file appears under its name only when it is whole.
+    """Writes an .mp4 (4:2:0); the file appears under its name only when it is whole.
 
     Args:
         path: The file to write.
         fps: Frames per second.
-        crf: x264's constant rate factor, 0 (lossless) to 51.
+        crf: The encoder's constant rate factor, 0 (of 8 bits: lossless) to 51.
         matrix, range: Of the YCbCr codes; written into the stream.
         comment: Written into the file's header.
+        bits: Of a code, 8 or 10.
+        codec: ``h264`` or ``hevc``.
+
+    Raises:
+        UsageError: Bits or a codec that cannot be.
 
     Example:
         ``with VideoWriter(Path("out.mp4"), fps=25) as video: video.write(rgb)``
@@ -43,13 +51,19 @@ class VideoWriter:
         matrix: Matrix = "bt709",
         range: ColorRange = "limited",
         comment: str = "",
+        bits: int = 8,
+        codec: Codec = "h264",
     ) -> None:
+        if bits not in PIXELS or codec not in ENCODERS:
+            raise UsageError(f"{path}: {codec} with {bits} bits; h264 and hevc are written with 8 or 10")
         self.path = path
         self.fps = Fraction(fps).limit_denominator(1001)
         self.crf = crf
         self.matrix: Matrix = matrix
         self.range: ColorRange = range
         self.comment = comment
+        self.bits = bits
+        self.codec: Codec = codec
         self.count = 0
         self._partial = path.with_name(path.name + ".partial")
         self._container: Any = None
@@ -58,20 +72,23 @@ class VideoWriter:
     def __enter__(self) -> Self:
         return self
 
-    def write(self, rgb: npt.NDArray[np.uint8]) -> None:
-        """Append a frame, shape (y, x, 3), uint8; all of one, even size.
+    def write(self, rgb: npt.NDArray[np.unsignedinteger[Any]]) -> None:
+        """Append a frame, shape (y, x, 3), uint8, of 10 bits uint16 (full scale); all of one, even size.
 
         Raises:
-            UsageError: An odd size, or another size than the first frame's.
+            UsageError: An odd size, another size than the first frame's, or another dtype than its bits ask for.
         """
         height, width = rgb.shape[:2]
+        pixels, dtype = PIXELS[self.bits]
+        if rgb.dtype != dtype:
+            raise UsageError(f"{self.path}: frame {self.count} is {rgb.dtype}; {self.bits} bits need {np.dtype(dtype)}")
         if self._container is None:
             self._open(width, height)
         if (width, height) != (self._stream.width, self._stream.height):
             raise UsageError(f"{self.path}: frame {self.count} is {width}x{height}, not as the first one")
-        luma, chroma = planes_from_rgb(rgb, matrix=self.matrix, range=self.range)
+        luma, chroma = planes_from_rgb(rgb, matrix=self.matrix, range=self.range, bits=self.bits)
         planar = np.concatenate([luma.reshape(-1), chroma.reshape(-1)]).reshape(height * 3 // 2, width)
-        frame = av.VideoFrame.from_ndarray(planar, format="yuv420p")
+        frame = av.VideoFrame.from_ndarray(planar, format=pixels)
         frame.pts = self.count
         frame.colorspace, frame.color_range = COLORSPACE_TAGS[self.matrix], RANGE_TAGS[self.range]
         self._container.mux(self._stream.encode(frame))
@@ -92,13 +109,14 @@ class VideoWriter:
 
     def _open(self, width: int, height: int) -> None:
         if width % 2 or height % 2:
-            raise UsageError(f"{self.path}: {width}x{height} px; H.264 4:2:0 needs an even width and height")
+            raise UsageError(f"{self.path}: {width}x{height} px; 4:2:0 needs an even width and height")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._container = av.open(str(self._partial), "w", format="mp4")
         if self.comment:
             self._container.metadata["comment"] = self.comment
-        self._stream = self._container.add_stream("libx264", rate=self.fps, options={"crf": str(self.crf)})
-        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+        options = {"crf": str(self.crf), **({"x265-params": "log-level=error"} if self.codec == "hevc" else {})}
+        self._stream = self._container.add_stream(ENCODERS[self.codec], rate=self.fps, options=options)
+        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, PIXELS[self.bits][0]
         context = self._stream.codec_context
         context.colorspace, context.color_range = COLORSPACE_TAGS[self.matrix], RANGE_TAGS[self.range]
         context.color_primaries, context.color_trc = PRIMARIES_TAGS[self.matrix], TRANSFER_SRGB

@@ -162,14 +162,21 @@ def rgb_from_planes(
     return np.asarray(rgb if dtype == "float32" else (rgb + 0.5).astype(dtype))
 
 
-def planes_from_rgb(rgb: Codes, *, matrix: Matrix = "bt709", range: ColorRange = "limited") -> tuple[Codes, Codes]:
-    """Convert 8-bit RGB, shape (y, x, 3), to 8-bit 4:2:0 luma (y, x) and chroma (2, y', x'); even sizes only."""
-    forward = np.linalg.inv(_with_row(_rgb_from_ycc(matrix, range, 8) * 255.0))[:3]
+def planes_from_rgb(
+    rgb: Codes, *, matrix: Matrix = "bt709", range: ColorRange = "limited", bits: int = 8
+) -> tuple[Codes, Codes]:
+    """Convert RGB, shape (y, x, 3), uint8 or uint16 (full scale), even sizes only, to 4:2:0 codes of 8 to 16 bits.
+
+    Returns:
+        Luma (y, x) and chroma (2, y', x'), uint8, above 8 bits uint16.
+    """
+    forward = np.linalg.inv(_with_row(_rgb_from_ycc(matrix, range, bits) * float(np.iinfo(rgb.dtype).max)))[:3]
     ycc = cv2.transform(rgb.astype(np.float32), forward)
     height, width = rgb.shape[:2]
     small = cv2.resize(ycc[..., 1:], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    luma = np.clip(ycc[..., 0] + 0.5, 0, 255).astype(np.uint8)
-    return luma, np.clip(small.transpose(2, 0, 1) + 0.5, 0, 255).astype(np.uint8)
+    top, dtype = 2**bits - 1, np.uint8 if bits == 8 else np.uint16
+    luma = np.clip(ycc[..., 0] + 0.5, 0, top).astype(dtype)
+    return luma, np.clip(small.transpose(2, 0, 1) + 0.5, 0, top).astype(dtype)
 
 
 def _check_names(subsampling: str, matrix: str, range: str, dtype: str) -> None:
