@@ -15,8 +15,8 @@ from litdome.preprocess.relit_motion import RelitMotion, relit_motion
 from litdome.stage import UInt8Array
 
 Float32Array = npt.NDArray[np.float32]
-TILE_PX = 96  # of the full picture: tiles in which nothing moves need no looking up
-STILL_PX = 0.5  # of the full picture: what moves less stands still
+TILE_PX = 64  # of the full picture: tiles in which nothing moves need no looking up
+STILL_PX = 1.0  # of the full picture: what moves less, flow or noise, is averaged where it is
 # Weights of what speaks against a motion, as logarithms: astray, unsteady, pictures apart, texture; and an offset.
 # Fitted to the odds of an error above 1 px of 640 on cameras c01 and c02 of the real walk (docs/benchmarks.md).
 DOUBT = (1.11, 0.83, 0.83, -0.84, -2.1)
@@ -156,7 +156,7 @@ def _enlarge(padded: Float32Array, shape: tuple[int, ...], tile: tuple[slice, sl
 
 
 def _luma(picture: UInt8Array, size: tuple[int, int]) -> UInt8Array:
-    return np.asarray(cv2.cvtColor(shrink(picture, size), cv2.COLOR_RGB2GRAY), np.uint8)
+    return np.asarray(shrink(np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8), size), np.uint8)
 
 
 def _enlarged(values: npt.NDArray[np.floating], size: tuple[int, int]) -> Float32Array:
