@@ -13,14 +13,16 @@ import numpy.typing as npt
 
 from litdome.color import srgb_from_linear
 from litdome.geometry import Camera, Rig
+from litdome.synth.ambient import with_bounce
 from litdome.synth.body import Body
+from litdome.synth.ground_truth import FrameTruth, describe_frame, surface_irradiance, surface_motion
+from litdome.synth.lights import DirectionalLights
 from litdome.synth.render import Float32Array, Scene, Surface, cast_surface
 from litdome.synth.rig import expose, wall_picture
 from litdome.synth.sensors import Sensor
-from litdome.synth.shading import DirectionalLights, LitVertices, light_vertices, shade_vertices
+from litdome.synth.shading import LitVertices, light_vertices, shade_vertices
 
 UInt8Array = npt.NDArray[np.uint8]
-HIDDEN_M = 5e-3  # a point is hidden when something lies more than this before it
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,7 @@ class Shot:
         flat: The picture that flat light would have given at this moment, noise-free; of relit pictures only.
         motion: Displacement of the surface to each later time up to the next flat one, shape (frame, 2, y, x) as
             (time, x or y, ...), px; NaN where nothing is or where it gets hidden; of flat pictures with a next one.
+        full: Everything else, where the film asks for it.
     """
 
     rgb: UInt8Array
@@ -41,6 +44,7 @@ class Shot:
     albedo: UInt8Array | None = None
     flat: UInt8Array | None = None
     motion: npt.NDArray[np.float16] | None = None
+    full: FrameTruth | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +59,8 @@ class Film:
         flat: The flat light.
         seed: Draws the sensors' noise.
         sensors: How each camera sees colour; none: all alike.
+        bounce: Light that the person throws on itself is seen too.
+        full_truth: Shots tell everything, not only what every take writes.
     """
 
     rig: Rig
@@ -65,6 +71,8 @@ class Film:
     flat: DirectionalLights
     seed: int
     sensors: tuple[Sensor, ...] = ()
+    bounce: bool = False
+    full_truth: bool = False
 
     def sensor(self, index: int) -> Sensor | None:
         """How a camera sees colour; None: exactly."""
@@ -108,6 +116,8 @@ class _Set:
     def shoot(self, frame: int) -> tuple[Shot, ...]:
         light, flat = self.film.lights[frame], self.film.flat
         lit = light_vertices(self.scene(frame), (flat,) if light is flat else (light, flat))
+        if self.film.bounce:
+            lit = with_bounce(self.scene(frame), lit)
         return tuple(self._shot(frame, index, lit) for index in range(len(self.film.rig.cameras)))
 
     def _shot(self, frame: int, index: int, lit: LitVertices) -> Shot:
@@ -116,34 +126,31 @@ class _Set:
         surface = cast_surface(scene, camera)
         is_flat = light is film.flat
         shaded = shade_vertices(scene, surface, lit, camera.centre)
+        linear = _over(surface, shaded[0], self.wall(camera, light))
         rng = np.random.default_rng([film.seed, 3, frame, index])
-        rgb = expose(_over(surface, shaded[0], self.wall(camera, light)), rng, film.sensor(index))
-        mask = np.round(surface.mask * 255).astype(np.uint8)
+        rgb, mask = expose(linear, rng, film.sensor(index)), np.round(surface.mask * 255).astype(np.uint8)
+        full = self._full(frame, camera, surface, lit, linear) if film.full_truth else None
         if not is_flat:
-            return Shot(rgb, mask, flat=_codes(_over(surface, shaded[1], self.wall(camera, film.flat))))
+            in_flat = _codes(_over(surface, shaded[1], self.wall(camera, film.flat)))
+            return Shot(rgb, mask, flat=in_flat, full=full)
         albedo = _codes(surface.picture(surface.albedo))
         next_flat = film.next_flat(frame)
         if next_flat is None:
-            return Shot(rgb, mask, albedo)
+            return Shot(rgb, mask, albedo, full=full)
         later = [surface_motion(surface, camera, self.scene(then)) for then in range(frame + 1, next_flat + 1)]
-        return Shot(rgb, mask, albedo, motion=np.stack(later).astype(np.float16))
+        return Shot(rgb, mask, albedo, motion=np.stack(later).astype(np.float16), full=full)
 
-
-def surface_motion(surface: Surface, camera: Camera, later: Scene) -> Float32Array:
-    """Displacement in the picture of every visible surface point until its mesh is ``later``.
-
-    Returns:
-        Shape (2, y, x), px as (x, y); NaN where nothing is, or where the point is hidden or out of sight then.
-    """
-    corners = later.vertices[later.faces[surface.triangle]]
-    points = np.einsum("nk,nkc->nc", surface.barycentric, corners)
-    before, after = (camera.project(p.astype(np.float64)) for p in (surface.position, points))
-    toward = camera.centre.astype(np.float32) - points
-    toward /= np.linalg.norm(toward, axis=1, keepdims=True)
-    hidden = later.occluded(points + np.float32(HIDDEN_M) * toward, toward)
-    hidden |= ((after < -0.5) | (after > [camera.width - 0.5, camera.height - 0.5])).any(axis=1)
-    motion = np.where(hidden[:, None], np.nan, after - before).astype(np.float32)
-    return np.moveaxis(surface.picture(motion, np.nan), -1, 0)
+    def _full(
+        self, frame: int, camera: Camera, surface: Surface, lit: LitVertices, radiance: Float32Array
+    ) -> FrameTruth:
+        return describe_frame(
+            surface,
+            camera,
+            irradiance=surface_irradiance(self.scene(frame), surface, lit),
+            radiance=radiance,
+            labels=self.film.body.labels,
+            later=self.scene(frame + 1) if frame + 1 < len(self.film.lights) else None,
+        )
 
 
 def _over(surface: Surface, shaded: Float32Array, wall: Float32Array) -> Float32Array:

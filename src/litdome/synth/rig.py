@@ -11,9 +11,10 @@ from scipy.spatial import cKDTree
 from litdome.color import srgb_from_linear
 from litdome.geometry import Camera, Rig, look_at
 from litdome.lighting import sh_basis
+from litdome.synth.lights import DirectionalLights
 from litdome.synth.render import Float32Array, camera_rays
 from litdome.synth.sensors import Sensor
-from litdome.synth.shading import DirectionalLights, dome_directions
+from litdome.synth.shading import dome_directions
 
 TARGET = np.array([0.0, 0.92, 0.0])  # half the height of a standing person, m
 SUBJECT_HEIGHT_M = 2.15  # what a camera must see, arms up not included

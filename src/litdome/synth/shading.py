@@ -1,4 +1,4 @@
-"""Light on surfaces: an LED dome as directional lights; Lambert and GGX with a shadow ray per light.
+"""Light on surfaces: Lambert and GGX with a shadow ray per light; an HDRI as lights at infinity.
 
 Exposure: radiance 1 from all directions shows an unoccluded albedo-1 Lambertian surface as linear 1.0.
 """
@@ -6,7 +6,7 @@ Exposure: radiance 1 from all directions shows an unoccluded albedo-1 Lambertian
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,25 +16,11 @@ from scipy.spatial import cKDTree
 
 from litdome.geometry import rotation_about_y
 from litdome.lighting import HdriConvention, clean_hdri, latlong_directions, latlong_solid_angles
+from litdome.synth.lights import Bearings, DirectionalLights, bearings
 from litdome.synth.render import Float32Array, IntArray, Scene, Surface, unit
 
 CHUNK_POINTS = 4096  # times 128 lights: 2 MB a temporary, stays in the cache
 SHADOW_OFFSET_M = 1.5e-3
-
-
-@dataclass(frozen=True, eq=False)
-class DirectionalLights:
-    """Light from infinitely far away.
-
-    Attributes:
-        directions: Towards the lights, unit, world, shape (n, 3).
-        intensity: Radiance times solid angle, shape (n, 3).
-        spread: Angular radius of one light, rad: no highlight is narrower.
-    """
-
-    directions: Float32Array
-    intensity: Float32Array
-    spread: float = 0.0
 
 
 def dome_directions(count: int) -> Float32Array:
@@ -100,17 +86,15 @@ def shade(scene: Scene, surface: Surface, lights: DirectionalLights) -> Float32A
 
     ``surface.picture(shade(...) * surface.coverage[:, None])`` is the picture over black.
     """
-    lit = lights.intensity.max(axis=1) > 0
-    directions, intensity = lights.directions[lit], lights.intensity[lit]
+    lit = lights.lit()
     origins = _shadow_origins(scene, surface)
     out = np.zeros((len(surface.pixels), 3), np.float32)
     for start in range(0, len(out), CHUNK_POINTS):
         chunk = slice(start, start + CHUNK_POINTS)
-        cosine = _open_cosines(scene, origins[chunk], surface.normal[chunk], directions)
-        highlight = _highlight(
-            cosine, surface.normal[chunk], surface.to_viewer[chunk], surface.roughness[chunk], directions, lights.spread
-        )
-        out[chunk] = _combine(surface, chunk, cosine @ intensity, *(lobe @ intensity for lobe in highlight))
+        seen = bearings(lit, surface.position[chunk])
+        cosine = _open_cosines(scene, origins[chunk], surface.normal[chunk], seen)
+        lobes = _highlight(cosine, surface.normal[chunk], surface.to_viewer[chunk], surface.roughness[chunk], seen)
+        out[chunk] = _combine(surface, chunk, lit.response, *map(seen.gather, (cosine, *lobes)))
     return out
 
 
@@ -119,33 +103,34 @@ class LitVertices:
     """A scene's vertices under a dome, for any number of lightings and views: see `light_vertices`.
 
     Attributes:
-        directions: Of the dome, shape (light, 3).
-        intensity: Of k lightings side by side, shape (light, 3 k).
+        lights: The dome; the intensities of k lightings side by side, shape (light, k channel).
         cosine: Unoccluded cosines at each vertex, shape (vertex, light).
-        irradiance: Shape (vertex, 3 k).
-        spread: Angular radius of one light, rad.
+        irradiance: Shape (vertex, k channel).
     """
 
-    directions: Float32Array
-    intensity: Float32Array
+    lights: DirectionalLights
     cosine: Float32Array
     irradiance: Float32Array
-    spread: float
+
+    def white_irradiance(self, lighting: int) -> Float32Array:
+        """Irradiance of one of the lightings in linear RGB, as a white surface shows it, shape (vertex, 3)."""
+        response = self.lights.response
+        count = 3 if response is None else len(response)
+        light = self.irradiance[:, lighting * count : (lighting + 1) * count]
+        return light if response is None else np.asarray(light @ response.sum(axis=2))
 
 
 def light_vertices(scene: Scene, lights: Sequence[DirectionalLights]) -> LitVertices:
     """Trace the shadows of a finely meshed scene once, at its vertices; ``lights`` share one dome."""
-    directions = lights[0].directions
-    intensity = np.concatenate([light.intensity for light in lights], axis=1)
+    dome = replace(lights[0], intensity=np.concatenate([light.intensity for light in lights], axis=1))
     origins = scene.vertices + scene.normals * np.float32(2 * SHADOW_OFFSET_M)
-    parts = [
-        _open_cosines(
-            scene, origins[start : start + CHUNK_POINTS], scene.normals[start : start + CHUNK_POINTS], directions
-        )
-        for start in range(0, len(origins), CHUNK_POINTS)
-    ]
-    cosine = np.concatenate(parts)
-    return LitVertices(directions, intensity, cosine, cosine @ intensity, lights[0].spread)
+    cosines, irradiance = [], []
+    for start in range(0, len(origins), CHUNK_POINTS):
+        chunk = slice(start, start + CHUNK_POINTS)
+        seen = bearings(dome, scene.vertices[chunk])
+        cosines.append(_open_cosines(scene, origins[chunk], scene.normals[chunk], seen))
+        irradiance.append(seen.gather(cosines[-1]))
+    return LitVertices(dome, np.concatenate(cosines), np.concatenate(irradiance))
 
 
 def shade_vertices(scene: Scene, surface: Surface, lit: LitVertices, eye: npt.NDArray[np.float64]) -> Float32Array:
@@ -160,24 +145,27 @@ def shade_vertices(scene: Scene, surface: Surface, lit: LitVertices, eye: npt.ND
     seen = np.flatnonzero(np.bincount(scene.faces[surface.triangle].ravel(), minlength=len(scene.vertices)))
     view = unit(eye.astype(np.float32) - scene.vertices[seen])
     roughness = scene.material[seen, 0]
-    values = np.zeros((len(scene.vertices), 3 * lit.intensity.shape[1]), np.float32)
+    values = np.zeros((len(scene.vertices), 3 * lit.irradiance.shape[1]), np.float32)
     for start in range(0, len(seen), CHUNK_POINTS):
         part = slice(start, start + CHUNK_POINTS)
         at = seen[part]
-        lobes = _highlight(lit.cosine[at], scene.normals[at], view[part], roughness[part], lit.directions, lit.spread)
-        values[at] = np.concatenate([lit.irradiance[at], *(lobe @ lit.intensity for lobe in lobes)], axis=1)
+        toward = bearings(lit.lights, scene.vertices[at])
+        lobes = _highlight(lit.cosine[at], scene.normals[at], view[part], roughness[part], toward)
+        values[at] = np.concatenate([lit.irradiance[at], *map(toward.gather, lobes)], axis=1)
     corners = scene.faces[surface.triangle]
     mixed = sum(surface.barycentric[:, k, None] * values[corners[:, k]] for k in range(3))
-    parts = np.asarray(mixed).reshape(len(corners), 3, -1, 3)
+    response = lit.lights.response
+    parts = np.asarray(mixed).reshape(len(corners), 3, -1, 3 if response is None else len(response))
     everything = slice(None)
-    return np.stack([_combine(surface, everything, *np.moveaxis(parts[:, :, k], 1, 0)) for k in range(parts.shape[2])])
+    lightings = (np.moveaxis(parts[:, :, k], 1, 0) for k in range(parts.shape[2]))
+    return np.stack([_combine(surface, everything, response, *lighting) for lighting in lightings])
 
 
-def _open_cosines(scene: Scene, origins: Float32Array, normals: Float32Array, directions: Float32Array) -> Float32Array:
+def _open_cosines(scene: Scene, origins: Float32Array, normals: Float32Array, seen: Bearings) -> Float32Array:
     """Cosines towards the lights that reach each point, 0 for the others, shape (n, light)."""
-    cosine = np.maximum(normals @ directions.T, 0)
+    cosine = np.maximum(seen.cosines(normals), 0)
     light, point = np.nonzero(cosine.T > 1e-4)  # light by light: parallel rays trace faster
-    dark = scene.occluded(origins[point], directions[light])
+    dark = scene.occluded(origins[point], seen.rays(point, light))
     cosine[point[dark], light[dark]] = 0
     return np.asarray(cosine)
 
@@ -187,14 +175,13 @@ def _highlight(
     normals: Float32Array,
     view: Float32Array,
     roughness: Float32Array,
-    directions: Float32Array,
-    spread: float,
+    seen: Bearings,
 ) -> tuple[Float32Array, Float32Array]:
     """GGX lobe times cosine, without and times Schlick's grazing term, each of shape (n, light)."""
     facing = np.maximum((normals * view).sum(axis=1, keepdims=True), 0.05)
-    half = 2 + 2 * (view @ directions.T)  # squared length of light + view
+    half = 2 + 2 * seen.cosines(view)  # squared length of light + view
     np.maximum(half, 1e-4, out=half)
-    alpha = np.sqrt(roughness[:, None] ** 4 + np.float32(spread) ** 2)
+    alpha = np.sqrt(roughness[:, None] ** 4 + np.float32(seen.lights.spread) ** 2)
     bump = np.minimum((cosine + facing) ** 2 / half, 1) * (alpha**2 - 1) + 1  # facing is clamped: at most 1
     lobe = cosine * (alpha**2 / np.float32(np.pi)) / bump**2
     # Hammon's form of the Smith shadowing term over 4 cos cos
@@ -204,13 +191,27 @@ def _highlight(
 
 
 def _combine(
-    surface: Surface, chunk: slice, irradiance: Float32Array, straight: Float32Array, grazing: Float32Array
+    surface: Surface,
+    chunk: slice,
+    response: Float32Array | None,
+    irradiance: Float32Array,
+    straight: Float32Array,
+    grazing: Float32Array,
 ) -> Float32Array:
     """Reflected radiance, shape (n, 3); a reflectance of 0 has no highlight, grazing or not."""
     albedo, metallic = surface.albedo[chunk], surface.metallic[chunk, None]
     normal_reflectance = surface.reflectance[chunk, None] * (1 - metallic) + albedo * metallic
-    highlight = normal_reflectance * (straight - grazing) + grazing * (normal_reflectance > 0)
-    return np.asarray(albedo * (1 - metallic) * irradiance / np.float32(np.pi) + highlight)
+    highlight = _reflected(normal_reflectance, straight - grazing, response)
+    highlight += _reflected((normal_reflectance > 0).astype(np.float32), grazing, response)
+    return _reflected(albedo * (1 - metallic), irradiance / np.float32(np.pi), response) + highlight
+
+
+def _reflected(reflectance: Float32Array, light: Float32Array, response: Float32Array | None) -> Float32Array:
+    """Linear RGB of reflectances, shape (n, 3), in light, shape (n, channel)."""
+    if response is None:
+        return reflectance * light
+    seen = (light @ response.reshape(len(response), 9)).reshape(-1, 3, 3)
+    return np.asarray((seen @ reflectance[:, :, None])[:, :, 0])
 
 
 def _shadow_origins(scene: Scene, surface: Surface) -> Float32Array:
