@@ -22,8 +22,9 @@ from litdome.synth.boards import (
     intrinsic_poses,
     write_board_takes,
 )
+from litdome.synth.dome import wall_picture
 from litdome.synth.recording import plan_take
-from litdome.synth.rig import make_rig, wall_picture
+from litdome.synth.rig import make_rig
 from litdome.synth.shading import flat_lights
 
 

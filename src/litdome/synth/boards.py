@@ -14,9 +14,11 @@ from litdome.compute import run_units
 from litdome.geometry import Camera, Rig, rotation_about_y
 from litdome.media.encode import VideoWriter
 from litdome.progress import Progress
+from litdome.synth.dome import wall_picture
 from litdome.synth.film import Film
 from litdome.synth.render import Float32Array, camera_rays, sample_texture
-from litdome.synth.rig import TARGET, expose, wall_picture
+from litdome.synth.rig import TARGET
+from litdome.synth.sensors import expose
 from litdome.synth.truth import made, write_png
 
 FloatArray = npt.NDArray[np.float64]

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from litdome.color import COLORCHECKER_24
 from litdome.geometry import Camera
+from litdome.synth.dome import wall_picture
 from litdome.synth.film import Film
 from litdome.synth.render import Float32Array, camera_rays, sample_texture
-from litdome.synth.rig import expose, wall_picture
+from litdome.synth.sensors import expose
 from litdome.synth.truth import made, write_png
 
 FloatArray = npt.NDArray[np.float64]

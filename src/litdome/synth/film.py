@@ -15,11 +15,11 @@ from litdome.color import srgb_from_linear
 from litdome.geometry import Camera, Rig
 from litdome.synth.ambient import with_bounce
 from litdome.synth.body import Body
+from litdome.synth.dome import wall_picture
 from litdome.synth.ground_truth import FrameTruth, describe_frame, surface_irradiance, surface_motion
 from litdome.synth.lights import DirectionalLights
 from litdome.synth.render import Float32Array, Scene, Surface, cast_surface
-from litdome.synth.rig import expose, wall_picture
-from litdome.synth.sensors import Sensor
+from litdome.synth.sensors import Sensor, expose
 from litdome.synth.shading import LitVertices, light_vertices, shade_vertices
 
 UInt8Array = npt.NDArray[np.uint8]

@@ -8,6 +8,13 @@ import numpy as np
 
 from litdome.synth.render import Float32Array, IntArray
 
+FACE = 0.09  # radius of an LED's face: so much of the side of the square that it has on the sphere
+
+
+def face_radius(count: int) -> float:
+    """Angular radius of the face of one of ``count`` LEDs around the stage, rad."""
+    return float(FACE * np.sqrt(4 * np.pi / count))
+
 
 @dataclass(frozen=True, eq=False)
 class DirectionalLights:

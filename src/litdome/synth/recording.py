@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -20,18 +21,20 @@ from litdome.synth.boards import BoardDesign, board_for, write_board_takes
 from litdome.synth.body import make_body
 from litdome.synth.charts import write_charts
 from litdome.synth.description import write_description
+from litdome.synth.dome import wall_picture
 from litdome.synth.faults import draw_faults
 from litdome.synth.film import Film, Shot, shoot
 from litdome.synth.hdris import HDRI_KINDS, make_hdri
 from litdome.synth.render import Float32Array
-from litdome.synth.rig import expose, make_rig, wall_picture
-from litdome.synth.sensors import make_sensors
+from litdome.synth.rig import make_rig
+from litdome.synth.sensors import expose, make_sensors
 from litdome.synth.shading import dome_lights, flat_lights
 from litdome.synth.spoil import spoil_file, stored_picture
 from litdome.synth.truth import RecordingTruth, TruthWriter, made, write_png, write_rig_truth
 
 MIN_BOARD_HEIGHT = 200  # px: below, no marker can be read
 CAMERA_CRF = 14
+TruthDetail = Literal["minimal", "full"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +69,8 @@ def make_recording(
     lights: int = 128,
     color_spread: float = 0.0,
     boards: bool = True,
+    bounce: bool = False,
+    truth: TruthDetail = "minimal",
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> RecordingTruth:
@@ -84,6 +89,8 @@ def make_recording(
         lights: LEDs on the dome.
         color_spread: How much cameras differ in colour (0.1: gains by 20 %); above 0, charts are photographed too.
         boards: Also film a calibration board (not below 200 px height: no marker could be read).
+        bounce: The person is also lit by what it throws back on itself, once.
+        truth: ``full`` adds depth, normals, parts, albedo, roughness, irradiance, radiance and flow of every picture.
         workers: Threads; all cores when None.
         progress: Hears of every frame.
 
@@ -93,6 +100,8 @@ def make_recording(
     need_new_folder(folder)
     if boards and height < MIN_BOARD_HEIGHT:
         raise UsageError(f"height {height} px: a board needs {MIN_BOARD_HEIGHT} px", hint="boards=False, or larger")
+    if truth not in get_args(TruthDetail):
+        raise UsageError(f"truth = {truth!r} is not one of {', '.join(get_args(TruthDetail))}", hint="--truth full")
     take = plan_take(
         folder,
         cameras=cameras,
@@ -108,13 +117,15 @@ def make_recording(
         hdri_gain=hdri_gain,
         lights=lights,
         color_spread=color_spread,
+        bounce=bounce,
+        full_truth=truth == "full",
     )
     report, threads = progress or silent, workers or default_workers()
     design = board_for(height) if boards else None
     with appearing_folder(folder) as partial:
-        truth = TruthWriter(partial / "truth", take.truth)
-        write_take(partial, take, _told(shoot(take.film, threads), truth, report, len(take.film.lights)), design)
-        truth.close(threads)
+        writer = TruthWriter(partial / "truth", take.truth)
+        write_take(partial, take, _told(shoot(take.film, threads), writer, report, len(take.film.lights)), design)
+        writer.close(threads)
         if take.film.sensors:
             write_charts(partial, take.film)
         if design:
@@ -138,6 +149,8 @@ def plan_take(
     hdri_gain: float = 1.0,
     lights: int = 128,
     color_spread: float = 0.0,
+    bounce: bool = False,
+    full_truth: bool = False,
 ) -> Take:
     """Draw everything about a take: arguments and errors as `make_recording`'s."""
     for name, value in (("cameras", cameras), ("pairs", pairs), ("interleave", interleave), ("hdris", hdris)):
@@ -163,7 +176,8 @@ def plan_take(
     lit = [dome_lights(hdr, lights, gain=hdri_gain) for hdr in maps]
     by_frame = [lit[index] if index >= 0 else flat for index in schedule.hdri]
     sensors = make_sensors(cameras, color_spread, seed) if color_spread else ()
-    return Take(truth, Film(rig, body, truth.start_s, fps, by_frame, flat, seed, sensors), tuple(maps))
+    film = Film(rig, body, truth.start_s, fps, by_frame, flat, seed, sensors, bounce=bounce, full_truth=full_truth)
+    return Take(truth, film, tuple(maps))
 
 
 def write_take(folder: Path, take: Take, shots: Iterator[tuple[Shot, ...]], design: BoardDesign | None = None) -> None:

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from litdome.color import srgb_from_linear
 from litdome.geometry import OPENCV_FROM_OPENGL, Camera, look_at
 from litdome.lighting import project_hdri, tone_map_ldr, tone_map_log, view_directions
+from litdome.synth.dome import wall_picture
 from litdome.synth.hdris import HDRI_KINDS, make_hdri
 from litdome.synth.lights import DirectionalLights
 from litdome.synth.render import Float32Array, Scene, Surface, cast_surface
-from litdome.synth.rig import wall_picture
 from litdome.synth.shading import dome_lights, flat_lights, shade
 from litdome.synth.shapes import Mover, ground_plane, random_object
 

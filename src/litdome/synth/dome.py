@@ -1,0 +1,75 @@
+"""What cameras see behind the subject: the inside of the dome, its panels and its LEDs."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from litdome.geometry import Camera
+from litdome.lighting import sh_basis
+from litdome.synth.lights import DirectionalLights, face_radius
+from litdome.synth.render import Float32Array, IntArray, camera_rays
+from litdome.synth.rig import TARGET
+
+WALL_RADIUS_M = 4.5  # where the lights are infinitely far away
+WALL_ALBEDO = 0.025  # darker than black shoes, so that plates tell people apart
+DIM_FACE = 0.25  # of an LED's face, of the radiance of its cell, where the lights are infinitely far away
+GLOW = 0.02  # of an LED's face, at its rim: what lens and diffuser scatter around it
+GLOW_FACES = 1.5  # how far the glow reaches, radii of the face
+Wall = tuple[Float32Array, IntArray, Float32Array, Float32Array, Float32Array]
+
+
+def wall_picture(camera: Camera, lights: DirectionalLights) -> Float32Array:
+    """The inside of the dome as a camera sees it, linear, shape (y, x, 3).
+
+    Dark grey panels lit by the light itself, and the LEDs. The face of an LED that has a place shines with all the
+    light that the subject gets from it, and glows: lit ones clip, as real ones do. Lights at infinity are shown as dim
+    dots on a wall.
+    """
+    count = len(lights.directions)
+    if lights.positions is None:
+        centre, radius_m, face, glow = TARGET, WALL_RADIUS_M, DIM_FACE, 0.0
+    else:
+        centre = lights.centre.astype(np.float64)
+        radius_m = float(np.linalg.norm(lights.positions - lights.centre, axis=1).mean())
+        face = 4 / (count * face_radius(count) ** 2)  # solid angle of a cell over that of a face
+        glow = GLOW
+    basis, led, dot, halo, panels = _wall(camera, lights.directions.tobytes(), tuple(centre.tolist()), radius_m)
+    rgb = lights.rgb
+    coefficients = sh_basis(lights.directions.astype(np.float64)).T @ rgb
+    coefficients *= np.array([1.0] + [2 / 3] * 3 + [1 / 4] * 5)[:, None]
+    panel = np.maximum(basis @ coefficients.astype(np.float32), 0) * (WALL_ALBEDO * panels[:, None])
+    shining = rgb[led] * np.float32(face * count / (4 * np.pi))
+    picture = panel * (1 - dot) + (dot + np.float32(glow) * halo) * shining
+    return np.asarray(picture.reshape(camera.height, camera.width, 3), np.float32)
+
+
+@lru_cache(maxsize=32)
+def _wall(camera: Camera, directions: bytes, centre: tuple[float, ...], radius_m: float) -> Wall:
+    """Per pixel: irradiance basis (9), the nearest LED, how much of its face is seen, how much of its glow, and the
+    panels' pattern."""
+    leds = np.frombuffer(directions, np.float32).reshape(-1, 3)
+    rays = camera_rays(camera, antialias=False)[0].astype(np.float64)
+    start = camera.centre - np.array(centre)
+    along = rays @ start
+    reach = -along + np.sqrt(along**2 + radius_m**2 - start @ start)
+    outward = (start + reach[:, None] * rays) / radius_m
+    distance, led = cKDTree(leds).query(outward)
+    face = face_radius(len(leds))
+    sharpness = reach.mean() / camera.intrinsics[0, 0] / radius_m
+    dot = np.clip((face - distance) / sharpness + 0.5, 0, 1)
+    halo = (1 - dot) * np.exp(-np.maximum(distance - face, 0) / (GLOW_FACES * face))
+    azimuth, height = np.arctan2(outward[:, 0], outward[:, 2]), np.arcsin(np.clip(outward[:, 1], -1, 1))
+    seam = np.minimum(_from_line(azimuth, np.pi / 12) * np.cos(height), _from_line(height, np.pi / 12))
+    panels = 0.35 + 0.65 * np.clip((seam - 0.006) / sharpness + 0.5, 0, 1)
+    basis = sh_basis(-outward)
+    as_columns = (values[:, None].astype(np.float32) for values in (dot, halo))
+    return basis.astype(np.float32), led, *as_columns, panels.astype(np.float32)
+
+
+def _from_line(angle: npt.NDArray[np.float64], step: float) -> npt.NDArray[np.float64]:
+    """Distance to the nearest multiple of ``step``, rad."""
+    return np.asarray(np.abs((angle + step / 2) % step - step / 2))
