@@ -198,14 +198,15 @@ def _surface(
         normal=normal,
         geometric_normal=geometric.astype(np.float32),
         to_viewer=-rays,
-        albedo=_albedo(scene, triangle, uv),
+        albedo=albedo_at(scene, triangle, uv),
         roughness=material[:, 0],
         metallic=material[:, 1],
         reflectance=reflectance,
     )
 
 
-def _albedo(scene: Scene, triangle: IntArray, uv: Float32Array) -> Float32Array:
+def albedo_at(scene: Scene, triangle: IntArray, uv: Float32Array) -> Float32Array:
+    """Linear albedo at points of triangles, barycentric as `Scene.hit` gives them, shape (n, 3)."""
     weights = np.column_stack([1 - uv.sum(axis=1), uv]).astype(np.float32)
     out = np.einsum("nk,nkc->nc", weights, scene.albedo[scene.faces[triangle]])
     offset = 0

@@ -2,8 +2,9 @@
 
 ``rig.json`` cameras, faults, lost pictures; ``lights.csv`` what was lit; ``masks/ID.npz`` mask (frame, y, x);
 ``motion/ID.npz`` to_relit and to_next_flat (pair, 2, y, x) px, NaN where nothing is or gets hidden;
-``albedo/ID/FRAME.png``; ``flat_at_relit/ID/FRAME.png``; ``body.npz`` pose, expression, joints and vertices
-(frame, ...); ``boards.npz`` world_from_board of the joint take, floor_world_from_board of the board on the floor.
+``albedo/ID/FRAME.png``; ``flat_at_relit/ID/FRAME.png``; ``body.npz`` pose, expression, gaze, joints and vertices
+(frame, ...), faces and their parts; ``boards.npz`` world_from_board of the joint take, floor_world_from_board of the
+board on the floor; with full truth also ``frames/ID/FRAME.npz`` (`litdome.synth.ground_truth`).
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ import cv2
 import numpy as np
 
 from litdome.geometry import Rig
-from litdome.lighting import KIND_CODES, LightingSchedule
-from litdome.synth.body import Body
+from litdome.lighting import LightingSchedule
+from litdome.synth.body import PART_NAMES, Body
 from litdome.synth.faults import LATE_FRAMES, Fault, lost_frames
 from litdome.synth.film import Shot, UInt8Array
+from litdome.synth.ground_truth import write_frame_truth
+from litdome.synth.spool import Spool, write_npz
 
 
 @dataclass(frozen=True)
@@ -81,23 +84,24 @@ class TruthWriter:
     def __init__(self, folder: Path, truth: RecordingTruth) -> None:
         self.folder = folder
         self.truth = truth
-        self.masks: list[list[UInt8Array]] = [[] for _ in truth.rig.ids]
-        camera, relit = truth.rig.cameras[0], truth.schedule.kind == KIND_CODES["hdri"]
-        self.pairs_before = np.concatenate([[0], np.cumsum(relit)])
-        shape = (int(relit.sum()), 2, 2, camera.height, camera.width)
-        self.motion = [np.empty(shape, np.float16) for _ in truth.rig.ids]
+        self.masks, self.to_relit, self.to_next_flat = (
+            [Spool(folder / name) for _ in truth.rig.ids] for name in ("masks", "motion", "motion")
+        )
 
     def write(self, frame: int, shots: Sequence[Shot]) -> None:
         """The truth of a rig frame, of all cameras."""
         for k, shot in enumerate(shots):
             self.masks[k].append(shot.mask)
             if shot.motion is not None:
-                first = int(self.pairs_before[frame])
-                block = slice(first, first + len(shot.motion) - 1)
-                self.motion[k][block, 0], self.motion[k][block, 1] = shot.motion[:-1], shot.motion[-1]
+                for to_relit in shot.motion[:-1]:
+                    self.to_relit[k].append(to_relit)
+                    self.to_next_flat[k].append(shot.motion[-1])
+            camera = self.truth.rig.ids[k]
             for kind, picture in (("albedo", shot.albedo), ("flat_at_relit", shot.flat)):
                 if picture is not None:
-                    write_png(self.folder / kind / self.truth.rig.ids[k] / f"{frame:06d}.png", picture)
+                    write_png(self.folder / kind / camera / f"{frame:06d}.png", picture)
+            if shot.full is not None:
+                write_frame_truth(self.folder / "frames" / camera / f"{frame:06d}.npz", shot.full)
 
     def close(self, workers: int) -> None:
         """Masks, motion and the body."""
@@ -106,10 +110,10 @@ class TruthWriter:
         _write_body(self.folder, self.truth)
 
     def _write_fields(self, k: int) -> None:
-        camera, motion = self.truth.rig.ids[k], self.motion[k]
-        np.savez_compressed(made(self.folder / "masks" / f"{camera}.npz"), mask=np.stack(self.masks[k]))
-        path = made(self.folder / "motion" / f"{camera}.npz")
-        np.savez_compressed(path, to_relit=motion[:, 0], to_next_flat=motion[:, 1])
+        camera = self.truth.rig.ids[k]
+        write_npz(self.folder / "masks" / f"{camera}.npz", {"mask": self.masks[k]})
+        motion = {"to_relit": self.to_relit[k], "to_next_flat": self.to_next_flat[k]}
+        write_npz(self.folder / "motion" / f"{camera}.npz", motion)
 
 
 def write_rig_truth(folder: Path, truth: RecordingTruth) -> None:
@@ -130,19 +134,19 @@ def write_rig_truth(folder: Path, truth: RecordingTruth) -> None:
 
 
 def _write_body(folder: Path, truth: RecordingTruth) -> None:
-    """Pose, expression and surface at every rig frame."""
-    times = [truth.time_s(frame) for frame in range(len(truth.schedule.kind))]
-    poses = [truth.body.pose(time) for time in times]
-    np.savez_compressed(
-        made(folder / "body.npz"),
-        time_s=np.array(times),
-        rotations=np.stack([pose.rotations for pose in poses]),
-        translation=np.stack([pose.translation for pose in poses]),
-        expression=np.stack([truth.body.expression(time) for time in times]),
-        joints=np.stack([truth.body.joints(time) for time in times]),
-        vertices=np.stack([truth.body.vertices(time) for time in times]).astype(np.float32),
-        faces=truth.body.template.faces,
-    )
+    """Pose, expression, gaze and surface at every rig frame."""
+    body = truth.body
+    names = ("time_s", "rotations", "translation", "expression", "gaze", "joints", "vertices")
+    spools = {name: Spool(folder) for name in names}
+    for frame in range(len(truth.schedule.kind)):
+        time = truth.time_s(frame)
+        pose = body.pose(time)
+        values = (np.float64(time), pose.rotations, pose.translation, body.expression(time), body.gaze(time))
+        surface = (body.joints(time), body.vertices(time).astype(np.float32))
+        for spool, value in zip(spools.values(), (*values, *surface), strict=True):
+            spool.append(np.asarray(value))
+    fixed = {"faces": body.template.faces, "parts": body.labels, "part_names": np.array(PART_NAMES)}
+    write_npz(folder / "body.npz", {**spools, **fixed})
 
 
 def write_png(path: Path, picture: UInt8Array) -> None:
