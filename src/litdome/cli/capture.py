@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -37,6 +37,14 @@ STAGES = {
 @click.option("--width", default=360, show_default=True, help="Picture width, px.")
 @click.option("--height", default=640, show_default=True, help="Picture height, px.")
 @click.option("--boards/--no-boards", default=True, show_default=True, help="Film board takes too.")
+@click.option("--bounce", is_flag=True, help="The person also lights itself, by one diffuse bounce.")
+@click.option(
+    "--truth",
+    type=click.Choice(["minimal", "full"]),
+    default="minimal",
+    show_default=True,
+    help="full: depth, normals, parts, materials, light and flow of every picture too (large).",
+)
 @click.option("--seed", default=0, show_default=True, help="Draws noise, lights and motion.")
 @click.option("--color-spread", default=0.0, help="How much cameras differ in colour (0.1); then photographs charts.")
 def synth(
@@ -49,6 +57,8 @@ def synth(
     width: int,
     height: int,
     boards: bool,
+    bounce: bool,
+    truth: Literal["minimal", "full"],
     seed: int,
     color_spread: float,
 ) -> None:
@@ -69,6 +79,8 @@ def synth(
             width=width,
             height=height,
             boards=boards,
+            bounce=bounce,
+            truth=truth,
             seed=seed,
             color_spread=color_spread,
             progress=progress,
