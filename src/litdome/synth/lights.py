@@ -44,6 +44,10 @@ class DirectionalLights:
         """Intensity as a white surface shows it, linear, shape (n, 3)."""
         return self.intensity if self.response is None else self.intensity @ self.response.sum(axis=2)
 
+    def scaled(self, gain: float) -> DirectionalLights:
+        """The same lights, ``gain`` times as bright."""
+        return self if gain == 1 else replace(self, intensity=self.intensity * np.float32(gain))
+
     def lit(self) -> DirectionalLights:
         """Those that are not dark."""
         on = self.intensity.max(axis=1) > 0
