@@ -15,8 +15,8 @@ from litdome.store.provenance import StageRecord
 from litdome.store.session import PAIR_FIELDS, Session
 from litdome.synth.charts import chart_corners, chart_pose, film_chart
 from litdome.synth.dome import wall_picture
-from litdome.synth.rig import expose, make_rig
-from litdome.synth.sensors import Sensor, make_sensors
+from litdome.synth.rig import make_rig
+from litdome.synth.sensors import Sensor, expose, make_sensors
 from litdome.synth.shading import flat_lights
 from litdome.synth.truth import made, write_png
 

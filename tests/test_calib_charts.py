@@ -17,7 +17,8 @@ from litdome.errors import CalibrationError
 from litdome.media.folders import read_picture
 from litdome.synth.charts import chart_corners, chart_pose, film_chart
 from litdome.synth.dome import wall_picture
-from litdome.synth.rig import expose, make_rig
+from litdome.synth.rig import make_rig
+from litdome.synth.sensors import expose
 from litdome.synth.shading import flat_lights
 
 PLACES = np.array([(x, y) for y in range(4) for x in range(6)], float)

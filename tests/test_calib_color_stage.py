@@ -16,7 +16,7 @@ from litdome.color import COLORCHECKER_24, delta_e_2000, falloff_at, linear_from
 from litdome.errors import CalibrationError, UsageError
 from litdome.pipeline import run_stage
 from litdome.store.session import Session
-from litdome.synth.rig import expose
+from litdome.synth.sensors import expose
 from litdome.synth.truth import write_png
 
 

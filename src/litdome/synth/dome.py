@@ -19,6 +19,7 @@ WALL_ALBEDO = 0.025  # darker than black shoes, so that plates tell people apart
 DIM_FACE = 0.25  # of an LED's face, of the radiance of its cell, where the lights are infinitely far away
 GLOW = 0.02  # of an LED's face, at its rim: what lens and diffuser scatter around it
 GLOW_FACES = 1.5  # how far the glow reaches, radii of the face
+FloatArray = npt.NDArray[np.float64]
 Wall = tuple[Float32Array, IntArray, Float32Array, Float32Array, Float32Array]
 
 
@@ -30,13 +31,10 @@ def wall_picture(camera: Camera, lights: DirectionalLights) -> Float32Array:
     dots on a wall.
     """
     count = len(lights.directions)
-    if lights.positions is None:
-        centre, radius_m, face, glow = TARGET, WALL_RADIUS_M, DIM_FACE, 0.0
-    else:
-        centre = lights.centre.astype(np.float64)
-        radius_m = float(np.linalg.norm(lights.positions - lights.centre, axis=1).mean())
-        face = 4 / (count * face_radius(count) ** 2)  # solid angle of a cell over that of a face
-        glow = GLOW
+    centre, radius_m = dome_sphere(lights)
+    face, glow = DIM_FACE, 0.0
+    if lights.positions is not None:
+        face, glow = 4 / (count * face_radius(count) ** 2), GLOW  # solid angle of a cell over that of a face
     basis, led, dot, halo, panels = _wall(camera, lights.directions.tobytes(), tuple(centre.tolist()), radius_m)
     rgb = lights.rgb
     coefficients = sh_basis(lights.directions.astype(np.float64)).T @ rgb
@@ -45,6 +43,21 @@ def wall_picture(camera: Camera, lights: DirectionalLights) -> Float32Array:
     shining = rgb[led] * np.float32(face * count / (4 * np.pi))
     picture = panel * (1 - dot) + (dot + np.float32(glow) * halo) * shining
     return np.asarray(picture.reshape(camera.height, camera.width, 3), np.float32)
+
+
+def dome_sphere(lights: DirectionalLights) -> tuple[FloatArray, float]:
+    """Centre, shape (3,), and radius of the dome that is seen, metres."""
+    if lights.positions is None:
+        return TARGET, WALL_RADIUS_M
+    return lights.centre.astype(np.float64), float(np.linalg.norm(lights.positions - lights.centre, axis=1).mean())
+
+
+def wall_depth(camera: Camera, lights: DirectionalLights) -> float:
+    """Depth of the dome in the middle of a camera's picture, metres."""
+    centre, radius_m = dome_sphere(lights)
+    start, forward = camera.centre - centre, camera.world_from_camera[:3, 2]
+    along = float(start @ forward)
+    return float(-along + np.sqrt(along**2 + radius_m**2 - start @ start))
 
 
 @lru_cache(maxsize=32)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -13,11 +13,13 @@ import numpy.typing as npt
 
 from litdome.color import srgb_from_linear
 from litdome.geometry import Camera, Rig
+from litdome.media.planes import Codes
 from litdome.synth.ambient import with_bounce
 from litdome.synth.body import Body
-from litdome.synth.dome import wall_picture
+from litdome.synth.dome import wall_depth, wall_picture
 from litdome.synth.ground_truth import FrameTruth, describe_frame, surface_irradiance, surface_motion
 from litdome.synth.lights import DirectionalLights
+from litdome.synth.optics import View, photograph
 from litdome.synth.render import Float32Array, Scene, Surface, cast_surface
 from litdome.synth.sensors import Sensor, expose
 from litdome.synth.shading import LitVertices, light_vertices, shade_vertices
@@ -30,7 +32,7 @@ class Shot:
     """One picture with its truth.
 
     Attributes:
-        rgb: What the sensor stored, shape (y, x, 3).
+        rgb: What the sensor stored, shape (y, x, 3), uint8; of 10 bits uint16, full scale.
         mask: Coverage, shape (y, x), 0..255.
         albedo: sRGB-encoded, shape (y, x, 3), 0 outside the person; of flat pictures only.
         flat: The picture that flat light would have given at this moment, noise-free; of relit pictures only.
@@ -39,7 +41,7 @@ class Shot:
         full: Everything else, where the film asks for it.
     """
 
-    rgb: UInt8Array
+    rgb: Codes
     mask: UInt8Array
     albedo: UInt8Array | None = None
     flat: UInt8Array | None = None
@@ -58,7 +60,7 @@ class Film:
         lights: Light of each frame, flat ones the same object as `flat`.
         flat: The flat light.
         seed: Draws the sensors' noise.
-        sensors: How each camera sees colour; none: all alike.
+        sensors: How each camera takes pictures; none: exactly.
         bounce: Light that the person throws on itself is seen too.
         full_truth: Shots tell everything, not only what every take writes.
     """
@@ -75,7 +77,7 @@ class Film:
     full_truth: bool = False
 
     def sensor(self, index: int) -> Sensor | None:
-        """How a camera sees colour; None: exactly."""
+        """How a camera takes pictures; None: exactly."""
         return self.sensors[index] if self.sensors else None
 
     def time_s(self, frame: int) -> float:
@@ -111,24 +113,32 @@ class _Set:
         self.wall = lru_cache(maxsize=3 * len(film.rig.cameras))(wall_picture)
 
     def _scene(self, frame: int) -> Scene:
-        return Scene((self.film.body.mesh(self.film.time_s(frame)),))
+        return self._scene_at(self.film.time_s(frame))
+
+    def _scene_at(self, time_s: float) -> Scene:
+        return Scene((self.film.body.mesh(time_s),))
 
     def shoot(self, frame: int) -> tuple[Shot, ...]:
         light, flat = self.film.lights[frame], self.film.flat
         lit = light_vertices(self.scene(frame), (flat,) if light is flat else (light, flat))
         if self.film.bounce:
             lit = with_bounce(self.scene(frame), lit)
-        return tuple(self._shot(frame, index, lit) for index in range(len(self.film.rig.cameras)))
+        scene_at = cache(self._scene_at)  # while shutters are open
+        return tuple(self._shot(frame, index, lit, scene_at) for index in range(len(self.film.rig.cameras)))
 
-    def _shot(self, frame: int, index: int, lit: LitVertices) -> Shot:
+    def _shot(self, frame: int, index: int, lit: LitVertices, scene_at: Callable[[float], Scene]) -> Shot:
         film, camera, light = self.film, self.film.rig.cameras[index], self.film.lights[frame]
         scene = self.scene(frame)
         surface = cast_surface(scene, camera)
         is_flat = light is film.flat
         shaded = shade_vertices(scene, surface, lit, camera.centre)
         linear = _over(surface, shaded[0], self.wall(camera, light))
-        rng = np.random.default_rng([film.seed, 3, frame, index])
-        rgb, mask = expose(linear, rng, film.sensor(index)), np.round(surface.mask * 255).astype(np.uint8)
+        rng, sensor = np.random.default_rng([film.seed, 3, frame, index]), film.sensor(index)
+        if sensor is not None and sensor.is_blurred:
+            seen = photograph(self._views(frame, camera, lit, scene_at), sensor, camera.intrinsics[0, 0])
+        else:
+            seen = linear
+        rgb, mask = expose(seen, rng, sensor), np.round(surface.mask * 255).astype(np.uint8)
         full = self._full(frame, camera, surface, lit, linear) if film.full_truth else None
         if not is_flat:
             in_flat = _codes(_over(surface, shaded[1], self.wall(camera, film.flat)))
@@ -139,6 +149,21 @@ class _Set:
             return Shot(rgb, mask, albedo, full=full)
         later = [surface_motion(surface, camera, self.scene(then)) for then in range(frame + 1, next_flat + 1)]
         return Shot(rgb, mask, albedo, motion=np.stack(later).astype(np.float16), full=full)
+
+    def _views(
+        self, frame: int, camera: Camera, lit: LitVertices, scene_at: Callable[[float], Scene]
+    ) -> Callable[[float], View]:
+        """What a camera sees while its shutter is open; vertices keep the light that they have in the middle."""
+        light = self.film.lights[frame]
+        wall, wall_m = self.wall(camera, light), wall_depth(camera, light)
+
+        def view_at(offset_s: float) -> View:
+            scene = scene_at(self.film.time_s(frame) + offset_s)
+            surface = cast_surface(scene, camera)
+            front = shade_vertices(scene, surface, lit, camera.centre)[0] * surface.coverage[:, None]
+            return View(surface.picture(front), surface.mask, surface.picture(surface.depth), wall, wall_m)
+
+        return view_at
 
     def _full(
         self, frame: int, camera: Camera, surface: Surface, lit: LitVertices, radiance: Float32Array

@@ -1,17 +1,23 @@
-"""The rig of a simulated stage: its ring of cameras, and what their sensors store."""
+"""The rig of a simulated stage: a ring of cameras around the person, and cameras that keep their face in view."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from litdome.errors import UsageError
 from litdome.geometry import Camera, Rig, look_at
-from litdome.synth.render import Float32Array
 
+FloatArray = npt.NDArray[np.float64]
 TARGET = np.array([0.0, 0.92, 0.0])  # half the height of a standing person, m
 SUBJECT_HEIGHT_M = 2.15  # what a camera must see, arms up not included
+HEAD_RADIUS_M = 0.2  # around the middle between the eyes: chin, ears and hair lie within
+FACE_RADIUS_M = 2.4
+FACE_SPAN_DEG = 70.0  # from the face camera on one side to that on the other
+CLEARANCE_M = 0.4  # between a camera and a person's joints: skin and the loosest clothes lie within
+SMALLEST_PX = 16
 
 
 def make_rig(
@@ -41,6 +47,72 @@ def make_rig(
         pose = look_at(centre, TARGET + rng.normal(0, 0.02, 3))
         cameras.append(Camera(f"c{index:02d}", width, height, intrinsics, distortion, pose))
     return Rig(tuple(cameras))
+
+
+def make_face_cameras(
+    count: int, faces: FloatArray, *, width: int = 360, height: int = 640, seed: int = 0
+) -> tuple[Camera, ...]:
+    """Cameras before the person with long lenses that hold the whole head all through a take.
+
+    Args:
+        count: Number of cameras; ids ``f00``, ``f01``, ... from the person's right to their left, role ``face``.
+        faces: The middle between the eyes over the take, world, shape (time, 3), metres.
+        width, height: Of the pictures, px.
+        seed: Jitters positions and lenses.
+    """
+    rng = np.random.default_rng([seed, 2])
+    middle = (faces.min(axis=0) + faces.max(axis=0)) / 2
+    cameras = []
+    for index in range(count):
+        azimuth = np.radians(FACE_SPAN_DEG * ((index + 0.5) / count - 0.5) + rng.uniform(-3, 3))
+        toward = np.array([np.sin(azimuth), rng.uniform(-0.15, 0.15), np.cos(azimuth)])
+        centre = middle + FACE_RADIUS_M * toward
+        pose = look_at(centre, middle)
+        seen = (faces - centre) @ pose[:3, :3]
+        beside = (np.abs(seen[:, :2]) + HEAD_RADIUS_M) / (seen[:, 2:] - HEAD_RADIUS_M)
+        principal = np.array([width - 1, height - 1]) / 2 + rng.normal(0, 0.004 * width, 2)
+        room = np.minimum(principal, [width - 1, height - 1] - principal)
+        focal = float((room / beside.max(axis=0)).min())
+        intrinsics = np.array([[focal, 0, principal[0]], [0, focal, principal[1]], [0, 0, 1]])
+        distortion = np.array([rng.uniform(-0.06, 0.0), *np.zeros(7)])
+        cameras.append(Camera(f"f{index:02d}", width, height, intrinsics, distortion, pose, role="face"))
+    return tuple(cameras)
+
+
+def need_possible_cameras(cameras: Sequence[Camera], joints: FloatArray, dome_m: float) -> None:
+    """Refuse cameras that could not have been there.
+
+    Args:
+        cameras: Of the rig.
+        joints: Of the person, at any number of times, shape (..., 3), metres.
+        dome_m: Radius of the dome around the person.
+
+    Raises:
+        UsageError: No cameras, a picture of odd or tiny size, a camera in the person or outside the dome.
+    """
+    if not cameras:
+        raise UsageError("no cameras: at least 1 is needed", hint="--cameras 1")
+    for camera in cameras:
+        need_possible_size(camera.width, camera.height)
+        nearest = float(np.linalg.norm(joints.reshape(-1, 3) - camera.centre, axis=1).min())
+        if nearest < CLEARANCE_M:
+            said = f"camera {camera.id} stands in the person: {nearest:.2f} m from a joint"
+            raise UsageError(f"{said}, at least {CLEARANCE_M:g} m are needed", hint="--camera distance_m=3.2")
+        away = float(np.linalg.norm(camera.centre - TARGET))
+        if away >= dome_m:
+            said = f"camera {camera.id} stands outside the dome: {away:.2f} m from the middle"
+            raise UsageError(f"{said}, the dome's radius is {dome_m:g} m", hint="--camera distance_m=3.2")
+
+
+def need_possible_size(width: int, height: int) -> None:
+    """Refuse a size of pictures that no video holds.
+
+    Raises:
+        UsageError: Odd, or too small.
+    """
+    for name, value in (("width", width), ("height", height)):
+        if value % 2 or value < SMALLEST_PX:
+            raise UsageError(f"{name} {value} px: must be even, at least {SMALLEST_PX}", hint=f"--{name} 360")
 
 
 def _azimuth_deg(index: int, count: int) -> float:

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from litdome.color import linear_from_srgb
+from litdome.media.planes import Codes
 from litdome.synth.faults import Fault, lost_frames
-from litdome.synth.film import UInt8Array
 from litdome.synth.render import Float32Array
-from litdome.synth.rig import expose
+from litdome.synth.sensors import Sensor, expose
 
 UNDEREXPOSED_STOPS = 3
 BLUR_SIGMA = 0.016  # of the picture's height
@@ -23,8 +23,8 @@ CLOCK_AHEAD_NS, CLOCK_RATE = 3_600_000_000_000, 1.02
 
 
 def stored_picture(
-    faults: Sequence[Fault], frame: int, before: UInt8Array, now: UInt8Array, after: UInt8Array, seed: int
-) -> UInt8Array | None:
+    faults: Sequence[Fault], frame: int, before: Codes, now: Codes, after: Codes, seed: int
+) -> Codes | None:
     """What a camera's file gets at a rig frame.
 
     Args:
@@ -52,7 +52,8 @@ def stored_picture(
     if "underexposed" in hit:
         linear = linear / 2**UNDEREXPOSED_STOPS
     shown = frame - ("duplicate-frame" in hit)  # the same picture has the same noise
-    return expose(linear.astype(np.float32), np.random.default_rng([seed, 8, shown]))
+    as_deep = Sensor(bits=8 if picture.dtype == np.uint8 else 10)
+    return expose(linear.astype(np.float32), np.random.default_rng([seed, 8, shown]), as_deep)
 
 
 def spoil_file(path: Path, faults: Sequence[Fault]) -> None:
@@ -75,11 +76,11 @@ def skewed_ns(time_ns: int, start_ns: int) -> int:
     return start_ns + CLOCK_AHEAD_NS + round((time_ns - start_ns) * CLOCK_RATE)
 
 
-def _linear(picture: UInt8Array) -> Float32Array:
-    return linear_from_srgb(picture.astype(np.float32) / 255).astype(np.float32)
+def _linear(picture: Codes) -> Float32Array:
+    return linear_from_srgb(picture.astype(np.float32) / np.iinfo(picture.dtype).max).astype(np.float32)
 
 
-def _knocked(picture: UInt8Array) -> UInt8Array:
+def _knocked(picture: Codes) -> Codes:
     """The picture through a lens that sits a little differently."""
     height, width = picture.shape[:2]
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -KNOCK_DEG, 1.0)

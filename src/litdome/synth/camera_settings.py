@@ -1,0 +1,67 @@
+"""How the cameras of a simulated stage are set, by name, with what each setting allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from litdome.errors import UsageError
+
+
+def _setting(default: float, low: float, high: float, text: str) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "text": text})
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """Settings that all cameras of a take share; a spread draws each camera's own.
+
+    The defaults take instant pictures, sharp everywhere, as bright as the light.
+
+    Raises:
+        UsageError: A value that cannot be.
+    """
+
+    exposure_spread_ev: float = _setting(0.0, 0, 3, "cameras are up to this many stops too dark or too bright")
+    vignetting: float = _setting(0.0, 0, 0.9, "share of the light that the corners lose")
+    aperture_mm: float = _setting(0.0, 0, 200, "width of the lens: what is out of focus blurs")
+    focus_error_m: float = _setting(0.0, 0, 1, "the focus lies up to this far before or behind the person")
+    shutter_ms: float = _setting(0.0, 0, 1000, "exposure time: what moves blurs")
+    rolling_shutter_ms: float = _setting(0.0, 0, 1000, "how much later the last row is exposed than the first")
+    gain_db: float = _setting(0.0, -6, 48, "noise as at this gain")
+    bits: int = _setting(8, 8, 10, "of a stored code, 8 or 10")
+    distance_m: float = _setting(3.2, 0, 10, "from the person to the body cameras")
+
+    def __post_init__(self) -> None:
+        for knob in fields(self):
+            value, low, high = getattr(self, knob.name), knob.metadata["low"], knob.metadata["high"]
+            if not low <= value <= high:
+                raise UsageError(f"camera {knob.name} = {value:g}, must be within {low:g}..{high:g}")
+        if self.bits not in (8, 10):
+            raise UsageError(f"camera bits = {self.bits:g}, must be 8 or 10")
+
+
+CAMERA_SETTINGS = {knob.name: str(knob.metadata["text"]) for knob in fields(CameraSettings)}
+
+
+def parse_camera_settings(assignments: Sequence[str]) -> CameraSettings:
+    """Settings from ``NAME=VALUE`` texts.
+
+    Raises:
+        UsageError: Not of that form, an unknown name (with the nearest, or the choices), or a value that cannot be.
+    """
+    from litdome.config import nearest
+
+    values: dict[str, Any] = {}
+    for text in assignments:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals:
+            raise UsageError(f"--camera {text}: expected NAME=VALUE", hint="--camera shutter_ms=8")
+        if name not in CAMERA_SETTINGS:
+            raise UsageError(f"no camera setting {name!r}", hint=nearest(name, CAMERA_SETTINGS))
+        try:
+            values[name] = int(value) if name == "bits" else float(value)
+        except ValueError as error:
+            raise UsageError(f"--camera {text}: {value!r} is not a number", hint=f"{name}: see --help") from error
+    return CameraSettings(**values)
