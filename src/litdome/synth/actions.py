@@ -174,5 +174,7 @@ def acted_motion(template: Template, actions: Sequence[PerformedAction], seed: i
         name = action.expression or str(rng.choice(DRAWN))
         faces.append(rng.uniform(0.7, 1) * codes_of(template, EXPRESSIONS[name]))
     faces.append(codes_of(template, EXPRESSIONS["neutral"]))
-    directions = [bone_turn(template, channel.bones, channel.axis, channel.side) for channel in CHANNELS.values()]
+    directions = [
+        channel.chains * bone_turn(template, channel.bones, channel.axis, channel.side) for channel in CHANNELS.values()
+    ]
     return ActedMotion(template, tuple(actions), np.stack(faces), np.stack(directions))

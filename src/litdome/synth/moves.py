@@ -17,11 +17,12 @@ Shape = Literal["swing", "pulse", "hold", "hop", "circle"]
 
 @dataclass(frozen=True)
 class Channel:
-    """One way that a body bends: see `litdome.synth.motion.bone_turn`."""
+    """One way that a body bends: see `litdome.synth.motion.bone_turn`; fingers and toes in parallel chains."""
 
     bones: tuple[str, ...]
     axis: Axis
     side: str = ""
+    chains: int = 1
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ def hold(channel: str, value: float, sides: str = "LR") -> Move:
 
 
 FINGERS = tuple(f"finger{finger}-{part}" for finger in range(2, 6) for part in range(1, 3))
+TOES = tuple(f"toe{toe}-1" for toe in range(1, 6))
+CHAINS = {"fingers": 4, "toes": 5}
 SIDES: dict[str, tuple[tuple[str, ...], Axis]] = {
     "arm out": (ARM, (0.0, 0.0, 1.0)),
     "arm forward": (ARM, (-1.0, 0.0, 0.0)),
@@ -87,6 +90,7 @@ SIDES: dict[str, tuple[tuple[str, ...], Axis]] = {
     "leg out": (("upperleg01",), (0.0, 0.0, 1.0)),
     "knee": (("lowerleg01",), (1.0, 0.0, 0.0)),
     "ankle": (("foot",), (1.0, 0.0, 0.0)),
+    "toes": (TOES, (-1.0, 0.0, 0.0)),
 }
 CENTRE: dict[str, tuple[tuple[str, ...], Axis]] = {
     "turn": (SPINE, (0.0, 1.0, 0.0)),
@@ -100,7 +104,7 @@ CENTRE: dict[str, tuple[tuple[str, ...], Axis]] = {
     "around": (("root",), (0.0, 1.0, 0.0)),
 }
 CHANNELS = {
-    **{name + side: Channel(*SIDES[name], f".{side}") for name in SIDES for side in "LR"},
+    **{name + side: Channel(*SIDES[name], f".{side}", CHAINS.get(name, 1)) for name in SIDES for side in "LR"},
     **{name: Channel(*CENTRE[name]) for name in CENTRE},
 }
 SHIFTS = ("shift x", "lift", "shift z")
@@ -150,7 +154,7 @@ ACTIONS: dict[str, tuple[Move, ...]] = {
         both("wrist", -30, 30, 0.7), both("wrist bend", -30, 30, 0.7, "circle"), both("arm out", 0, 0, shape="hold"),
     ),
     "fingers": (
-        both("fingers", -12, 62, 0.6), both("arm forward", 20, 20, shape="hold"), both("elbow", 15, 15, shape="hold"),
+        both("fingers", -20, 110, 0.6), both("arm forward", 20, 20, shape="hold"), both("elbow", 15, 15, shape="hold"),
     ),
     "shrug": (*ARMS_DOWN, both("shrug", -4, 18, 0.4), both("arm forward", -4, 6, 0.4, "circle")),
     "cross arms": (
@@ -158,8 +162,8 @@ ACTIONS: dict[str, tuple[Move, ...]] = {
         Move("arm forward", 0, 16, 0.11, "swing", ("L",)),
     ),
     "hands on hips": (
-        both("arm out", 2, 2, shape="hold"), both("arm forward", -22, -8, 0.25), both("elbow", 55, 62, 0.25),
-        both("arm twist", 30, 55, 0.25),
+        both("arm out", 20, 20, shape="hold"), both("arm forward", -14, -2, 0.25), both("elbow", 46, 46, shape="hold"),
+        both("arm twist", 48, 60, 0.25),
     ),
     "reach up": (
         both("arm out", -22, 112, 0.22, "pulse", True), both("elbow", -25, -25, shape="hold"),
@@ -171,7 +175,7 @@ ACTIONS: dict[str, tuple[Move, ...]] = {
         Move("turn", 12, -12, 0.24, "circle"),
     ),
     "hands behind back": (
-        both("arm forward", -35, 25, 0.16), both("arm out", -12, 62, 0.16), both("elbow", 25, 78, 0.16),
+        both("arm forward", -42, 25, 0.16), both("arm out", 6, 62, 0.16), both("elbow", 25, 78, 0.16),
         both("arm twist", 35, -25, 0.16),
     ),
     "head turns": (*ARMS_DOWN, Move("head turn", -48, 48, 0.25), Move("head nod", -16, 20, 0.14)),
@@ -186,8 +190,8 @@ ACTIONS: dict[str, tuple[Move, ...]] = {
         both("arm forward", 0, 25, 0.22), Move("shift z", 0, -0.1, 0.22), Move("head nod", 0, -12, 0.22),
     ),
     "hip circles": (
-        both("arm out", 2, 2, shape="hold"), both("arm forward", -15, -15, shape="hold"),
-        both("elbow", 58, 58, shape="hold"), both("arm twist", 40, 40, shape="hold"),
+        both("arm out", 20, 20, shape="hold"), both("arm forward", -8, -8, shape="hold"),
+        both("elbow", 46, 46, shape="hold"), both("arm twist", 52, 52, shape="hold"),
         Move("hips side", -9, 9, 0.35), Move("hips bow", -8, 8, 0.35, "circle"), Move("side", 9, -9, 0.35),
         Move("bow", 8, -8, 0.35, "circle"), both("hip", -8, 8, 0.35, "circle"),
         Move("leg out", -9, 9, 0.35, "swing", ("R",)), Move("leg out", 9, -9, 0.35, "swing", ("L",)),
@@ -198,10 +202,10 @@ ACTIONS: dict[str, tuple[Move, ...]] = {
         both("arm out", -24, -12, 0.25), Move("shift z", 0, -0.12, 0.25), both("elbow", -20, -20, shape="hold"),
     ),
     "lunge": (
-        *ARMS_DOWN, both("hip", 0, 62, 0.2, "pulse", True), both("knee", 0, 62, 0.2, "pulse", True),
-        Move("hip", 0, -22, 0.2, "pulse", ("R",)), Move("knee", 0, 55, 0.2, "pulse", ("R",)),
-        Move("ankle", 0, 30, 0.2, "pulse", ("R",)),
-        both("elbow", 0, 12, 0.2),
+        *ARMS_DOWN, both("hip", 0, 58, 0.2, "pulse", True), both("knee", 0, 62, 0.2, "pulse", True),
+        *(Move(channel, 0, value, -0.2, "pulse", ("L", "R"), True)
+          for channel, value in (("hip", -22), ("knee", 40), ("ankle", -18), ("toes", 40))),
+        Move("turn", 6, -6, 0.2, "circle"),
     ),
     "knee lifts": (
         *ARMS_DOWN, both("hip", 0, 80, 0.24, "pulse", True), both("knee", 0, 88, 0.24, "pulse", True),
@@ -211,7 +215,7 @@ ACTIONS: dict[str, tuple[Move, ...]] = {
         both("hip", -12, 48, 0.26, "pulse", True), both("leg out", 0, 22, 0.26, "pulse", True),
         both("arm out", 6, 6, shape="hold"), Move("shift x", 0.05, -0.05, 0.26, "circle"),
     ),
-    "heel raises": (*ARMS_DOWN, both("ankle", 0, 30, 0.33)),
+    "heel raises": (*ARMS_DOWN, both("ankle", 0, 28, 0.33), both("toes", 0, 28, 0.33)),
     "one leg": (
         both("arm out", 36, 42, 0.4), both("elbow", -25, -25, shape="hold"), both("hip", 0, 40, 0.13, "pulse", True),
         both("knee", 0, 80, 0.13, "pulse", True), Move("shift x", 0.06, -0.06, 0.13, "circle"),
@@ -226,7 +230,7 @@ ACTIONS: dict[str, tuple[Move, ...]] = {
         *stride(22, 0.9, 0), both("arm out", 12, 12, shape="hold"), Move("around", 0, 360, 0.1, "swing"),
     ),
     "jog on the spot": (*stride(48, 1.3, 45), both("elbow", 50, 50, shape="hold"), Move("lift", 0, 0.04, 2.6, "hop")),
-    "jump": (*ARMS_DOWN, *knee_bend(22, 1.0), Move("lift", 0, 0.16, 1.0, "hop"), both("ankle", 0, 22, 1.0, "hop")),
+    "jump": (*ARMS_DOWN, *knee_bend(22, 1.0), Move("lift", 0, 0.16, 1.0, "hop"), both("ankle", 0, 22, 1.0, "hop"), both("toes", 0, 22, 1.0, "hop")),
     "throw": (
         both("arm out", -24, 55, 0.24, "pulse", True), both("arm forward", -15, 85, 0.24, "swing", True),
         both("elbow", 65, -25, 0.24, "swing", True), Move("turn", -20, 20, 0.24, "circle"),
@@ -266,7 +270,7 @@ ACTIONS: dict[str, tuple[Move, ...]] = {
     ),
     "count": (
         Move("elbow", 55, 65, 0.5, sides=("R",)), Move("arm forward", 25, 30, 0.5, sides=("R",)),
-        Move("fingers", -8, 55, 0.5, sides=("R",)), hold("arm out", -24, "L"), Move("head nod", -3, 5, 0.5),
+        Move("fingers", -10, 90, 0.5, sides=("R",)), hold("arm out", -24, "L"), Move("head nod", -3, 5, 0.5),
     ),
     "dance": (
         Move("hips side", -7, 7, 0.6), Move("side", 9, -9, 0.6), Move("turn", -18, 18, 0.3), *knee_bend(16, 1.2),

@@ -1,0 +1,105 @@
+"""How fast a person moves in the picture, and the same person at an asked pace.
+
+Pace is the mean movement of the visible surface from one frame to the next, weighted by its area in the picture, over
+all cameras and the whole take, in px of a picture 1080 px high.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from litdome.errors import UsageError
+from litdome.geometry import Camera, Rig
+from litdome.synth.body import Body
+from litdome.template.model import FloatArray
+from litdome.template.skinning import vertex_normals
+
+PICTURE_HEIGHT = 1080
+MOMENTS = 10  # of a take that are measured
+CLOSE_ENOUGH, ROUNDS = 0.02, 12
+MOST_OFF = 0.1  # of what was asked
+FASTEST_PX, FASTEST_SPEED = 40.0, 40.0
+
+
+def measure_pace(body: Body, rig: Rig, times_s: Sequence[float], fps: float) -> float:
+    """Mean movement from one frame to the next, px at a height of 1080.
+
+    Args:
+        body: Who moves.
+        rig: Body cameras; those that film the face are left out.
+        times_s: Moments of the take to measure at.
+        fps: Frames per second.
+    """
+    moved, area = 0.0, 0.0
+    for time_s in times_s:
+        before, after = body.vertices(time_s), body.vertices(time_s + 1 / fps)
+        normals = _area_normals(body, before)
+        for camera in rig.cameras:
+            if camera.role == "body":
+                weight = _seen_area(camera, before, normals)
+                shift = np.linalg.norm(camera.project(after) - camera.project(before), axis=1)
+                moved += float(weight @ shift) * PICTURE_HEIGHT / camera.height
+                area += float(weight.sum())
+    return moved / area
+
+
+def at_pace(body: Body, rig: Rig, span_s: tuple[float, float], fps: float, pace_px: float) -> tuple[Body, float]:
+    """The body at the speed that gives a pace, and the pace that came out.
+
+    Args:
+        body: Who moves.
+        rig: Who films.
+        span_s: First and last time of the take.
+        fps: Frames per second.
+        pace_px: What is asked, px a frame at a height of 1080; 0: stands still.
+
+    Raises:
+        UsageError: Out of range, or no speed gives it: actions that blend into each other set a least.
+    """
+    if not 0 <= pace_px <= FASTEST_PX:
+        raise UsageError(f"pace {pace_px:g} px a frame, must be within 0..{FASTEST_PX:g}", hint="--pace 4")
+    times = np.linspace(*span_s, MOMENTS + 1)[:-1].tolist()
+    stiff = replace(body, fabric=None)
+    body = replace(body, speed=_speed_for(stiff, rig, times, fps, pace_px))
+    found = measure_pace(body, rig, times, fps)
+    if body.fabric is not None and pace_px:  # swinging cloth moves more or less than the skin: aim again
+        body = replace(body, speed=_speed_for(stiff, rig, times, fps, pace_px * pace_px / found))
+        found = measure_pace(body, rig, times, fps)
+    if abs(found - pace_px) > MOST_OFF * pace_px:
+        raise UsageError(
+            f"pace {pace_px:g} px a frame cannot be had: {found:.2f} px came out", hint="another pace, or other actions"
+        )
+    return body, found
+
+
+def _speed_for(body: Body, rig: Rig, times_s: Sequence[float], fps: float, pace_px: float) -> float:
+    """The speed at which the pace comes out, by halving the range between too slow and too fast."""
+    low, high = 0.0, 1.0
+    while pace_px and measure_pace(replace(body, speed=high), rig, times_s, fps) < pace_px and high < FASTEST_SPEED:
+        low, high = high, 2 * high
+    for _ in range(ROUNDS if pace_px else 0):
+        middle = (low + high) / 2
+        found = measure_pace(replace(body, speed=middle), rig, times_s, fps)
+        if abs(found - pace_px) <= CLOSE_ENOUGH * pace_px:
+            return middle
+        low, high = (middle, high) if found < pace_px else (low, middle)
+    return (low + high) / 2 if pace_px else 0.0
+
+
+def _area_normals(body: Body, vertices: FloatArray) -> FloatArray:
+    """Normals as long as the area around each vertex, shape (vertex, 3)."""
+    faces = body.template.faces
+    corners = vertices[faces]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 6
+    around = np.bincount(faces.ravel(), np.repeat(area, 3), len(vertices))
+    return vertex_normals(vertices, faces) * around[:, None]
+
+
+def _seen_area(camera: Camera, vertices: FloatArray, normals: FloatArray) -> FloatArray:
+    """Area in the picture of the surface around each vertex, 0 where it faces away, shape (vertex,)."""
+    toward = camera.centre - vertices
+    distance = np.linalg.norm(toward, axis=1)
+    return np.asarray(np.maximum((normals * toward).sum(axis=1), 0) / distance**3)
