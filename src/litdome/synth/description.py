@@ -12,6 +12,8 @@ import tomli_w
 
 from litdome.lighting import KIND_CODES
 from litdome.synth.boards import BoardDesign
+from litdome.synth.light_files import write_light_truth, write_lights_json
+from litdome.synth.light_setup import LightPlan
 from litdome.synth.spoil import UNDEREXPOSED_STOPS, skewed_ns
 from litdome.synth.truth import RecordingTruth, made
 
@@ -21,27 +23,33 @@ EXPOSURE_MS = 8.0
 Row = tuple[object, ...]
 
 
-def write_description(folder: Path, truth: RecordingTruth, design: BoardDesign | None) -> None:
-    """recording.toml, lights.csv and timestamps.csv as the faults of the take leave them."""
-    text = tomli_w.dumps(_recording_table(truth, design))
+def write_description(folder: Path, truth: RecordingTruth, light: LightPlan, design: BoardDesign | None) -> None:
+    """recording.toml, lights.csv, lights.json of LEDs that have a place, and timestamps.csv as the faults of the take
+    leave them."""
+    text = tomli_w.dumps(_recording_table(truth, light.gain, design))
     made(folder / "recording.toml").write_text(text, encoding="utf-8")
     if not truth.has_fault("no-lights"):
         # one frame early: the row of a frame says what the next one shows
-        _write_lights(folder / "lights.csv", truth, shift=int(truth.has_fault("swap-phase")))
-    _write_lights(folder / "truth" / "lights.csv", truth, shift=0)
+        shift = int(truth.has_fault("swap-phase"))
+        _write_lights(folder / "lights.csv", light, shift=shift)
+        if light.lit[0].positions is not None:
+            write_lights_json(folder / "lights.json", light, shift=shift)
+    _write_lights(folder / "truth" / "lights.csv", light, shift=0)
+    write_light_truth(folder / "truth", light)
     if not truth.has_fault("no-timestamps"):
         _write_csv(folder / "timestamps.csv", ("camera", "frame", "time_ns"), _timestamps(truth))
 
 
-def _recording_table(truth: RecordingTruth, design: BoardDesign | None) -> dict[str, object]:
+def _recording_table(truth: RecordingTruth, light_gain: float, design: BoardDesign | None) -> dict[str, object]:
     schedule = {} if truth.has_fault("no-lights") else {"schedule": "lights.csv"}
+    said_gain = {} if light_gain == 1 else {"light_gain": light_gain}
     return {
         "name": truth.folder.name,
         "subject": truth.body.subject,
         "fps": truth.fps,
         "transfer": "srgb",
         "consent": {"version": "synthetic-1", "uses": ["research", "train", "publish", "likeness-synthesis"]},
-        "lights": {**schedule, "hdri_convention": "physical"},
+        "lights": {**schedule, "hdri_convention": "physical", **said_gain},
         **({"board": {"kind": "charuco", **asdict(design)}} if design else {}),
         "cameras": {id: _camera_table(truth, k) for k, id in enumerate(truth.rig.ids)},
     }
@@ -61,16 +69,18 @@ def _camera_table(truth: RecordingTruth, k: int) -> dict[str, object]:
     }
 
 
-def _write_lights(path: Path, truth: RecordingTruth, *, shift: int) -> None:
-    schedule = truth.schedule
+def _write_lights(path: Path, light: LightPlan, *, shift: int) -> None:
+    schedule = light.schedule
     names = {code: kind for kind, code in KIND_CODES.items()}
     has_gains = any(entry.gain != 1 for entry in schedule.entries)
     rows: list[Row] = []
     for frame in range(len(schedule.kind)):
         said = (frame + shift) % len(schedule.kind)
         entry = schedule.entries[schedule.hdri[said]] if schedule.hdri[said] >= 0 else None
+        is_pattern = schedule.kind[said] == KIND_CODES["pattern"]
+        name = entry.name if entry else str(light.pattern[said]) if is_pattern else ""
         turn_and_gain = ((entry.rotation_deg, entry.gain) if entry else ("", "")) if has_gains else ()
-        rows.append((frame, names[int(schedule.kind[said])], entry.name if entry else "", *turn_and_gain))
+        rows.append((frame, names[int(schedule.kind[said])], name, *turn_and_gain))
     header = ("frame", "kind", "hdri", *(("rotation_deg", "gain") if has_gains else ()))
     _write_csv(path, header, rows)
 

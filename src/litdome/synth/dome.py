@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from litdome.geometry import Camera
+from litdome.errors import UsageError
+from litdome.geometry import Camera, Rig
 from litdome.lighting import sh_basis
 from litdome.synth.lights import DirectionalLights, face_radius
 from litdome.synth.render import Float32Array, IntArray, camera_rays
@@ -58,6 +59,22 @@ def wall_depth(camera: Camera, lights: DirectionalLights) -> float:
     start, forward = camera.centre - centre, camera.world_from_camera[:3, 2]
     along = float(start @ forward)
     return float(-along + np.sqrt(along**2 + radius_m**2 - start @ start))
+
+
+def need_cameras_inside(rig: Rig, lights: DirectionalLights) -> None:
+    """Refuse a rig that does not fit into the dome.
+
+    Raises:
+        UsageError: A camera outside it.
+    """
+    centre, radius_m = dome_sphere(lights)
+    for camera in rig.cameras:
+        away = float(np.linalg.norm(camera.centre - centre))
+        if away >= radius_m:
+            raise UsageError(
+                f"camera {camera.id} {away:.2f} m from the centre of the stage, but its LEDs are {radius_m:.2f} m away",
+                hint=f"--camera distance_m={0.85 * radius_m:.1f}",
+            )
 
 
 @lru_cache(maxsize=32)

@@ -36,7 +36,8 @@ class LightSetup:
         spectral: Red, green, blue, amber and white LEDs with their spectra.
         take: ``hdri``: flat and HDRIs; ``olat``: flat and one LED at a time.
         dark_frames: With no light at all, after the take.
-        gain: Session gain: linear light in the pictures over radiance of the HDRIs; multiplies flat light too.
+        gain: Session gain: linear light in the pictures over radiance of the HDRIs; multiplies flat light too. None:
+            that of the subject's session.
     """
 
     leds: int | None = None
@@ -45,7 +46,7 @@ class LightSetup:
     spectral: bool = False
     take: TakeKind = "hdri"
     dark_frames: int = 0
-    gain: float = 1.0
+    gain: float | None = None
 
     def dome(self) -> Dome:
         """The LEDs.
@@ -56,7 +57,7 @@ class LightSetup:
         """
         if self.take not in get_args(TakeKind):
             raise UsageError(f"take {self.take!r} is not one of {', '.join(get_args(TakeKind))}", hint="--take olat")
-        if not self.gain > 0:
+        if self.gain is not None and not self.gain > 0:
             raise UsageError(f"light_gain = {self.gain:g}, must be above 0")
         if self.dark_frames < 0:
             raise UsageError(f"dark_frames = {self.dark_frames}, at least 0 is needed")
@@ -94,6 +95,12 @@ class LightPlan:
     gain: float
 
     @property
+    def names(self) -> list[str]:
+        """Of the patterns."""
+        rest = [entry.name for entry in self.schedule.entries] or [f"led{k}" for k in range(len(self.leds))]
+        return ["flat", *rest]
+
+    @property
     def by_frame(self) -> list[DirectionalLights]:
         """The light of each frame."""
         return [self.dark if number == DARK else self.lit[number] for number in self.pattern]
@@ -110,6 +117,7 @@ def plan_light(
     interleave: int | None,
     hdris: int,
     hdri_gain: float,
+    session_gain: float,
     seed: int,
     rng: np.random.Generator,
 ) -> LightPlan:
@@ -120,13 +128,14 @@ def plan_light(
         pairs: Relit frames; None: 24, or every working LED once.
         interleave: Relit frames from one flat frame to the next; None: 1, or 20 with one LED at a time.
         hdris, hdri_gain: Number of HDRIs and what dims them.
+        session_gain: Where the setup does not say it.
         seed: Draws HDRIs.
         rng: Draws their order.
 
     Raises:
         UsageError, CalibrationError: As `LightSetup.dome`, or more pairs than LEDs.
     """
-    dome = setup.dome()
+    dome, gain = setup.dome(), session_gain if setup.gain is None else setup.gain
     maps: list[Float32Array] = []
     entries: tuple[HdriEntry, ...] = ()
     if setup.take == "olat":
@@ -147,12 +156,12 @@ def plan_light(
     return LightPlan(
         LightingSchedule(kind.astype(np.uint8), hdri, entries),
         pattern,
-        tuple(light.scaled(setup.gain) for light in lit),
+        tuple(light.scaled(gain) for light in lit),
         lit[FLAT].scaled(0.0),
         tuple(maps),
         dome.leds,
         dome.channels,
-        setup.gain,
+        gain,
     )
 
 

@@ -12,24 +12,23 @@ import numpy as np
 
 from litdome.compute import default_workers
 from litdome.errors import UsageError
-from litdome.lighting import KIND_CODES, HdriEntry, LightingSchedule
 from litdome.media.encode import VideoWriter
 from litdome.media.hdr import write_hdr
 from litdome.progress import Progress, silent
 from litdome.store.files import appearing_folder, need_new_folder
+from litdome.synth.actions import ActedMotion, read_performance, write_performance
 from litdome.synth.boards import BoardDesign, board_for, write_board_takes
 from litdome.synth.body import make_body
 from litdome.synth.charts import write_charts
 from litdome.synth.description import write_description
-from litdome.synth.dome import wall_picture
+from litdome.synth.dome import need_cameras_inside, wall_picture
 from litdome.synth.faults import draw_faults
 from litdome.synth.film import Film, Shot, shoot
-from litdome.synth.hdris import HDRI_KINDS, make_hdri
-from litdome.synth.render import Float32Array
+from litdome.synth.light_setup import LightPlan, LightSetup, plan_light
 from litdome.synth.rig import make_rig
 from litdome.synth.sensors import expose, make_sensors
-from litdome.synth.shading import dome_lights, flat_lights
 from litdome.synth.spoil import spoil_file, stored_picture
+from litdome.synth.subjects import SUBJECTS
 from litdome.synth.truth import RecordingTruth, TruthWriter, made, write_png, write_rig_truth
 
 MIN_BOARD_HEIGHT = 200  # px: below, no marker can be read
@@ -44,21 +43,23 @@ class Take:
     Attributes:
         truth: What will be known of it.
         film: What is to be filmed.
-        maps: Radiance of the schedule's entries, gain not applied.
+        light: What is lit when.
     """
 
     truth: RecordingTruth
     film: Film
-    maps: tuple[Float32Array, ...]
+    light: LightPlan
 
 
 def make_recording(
     folder: Path,
     *,
     cameras: int = 6,
-    pairs: int = 24,
-    interleave: int = 1,
+    pairs: int | None = None,
+    interleave: int | None = None,
     subject: str = "s1",
+    actions: Path | None = None,
+    speed_px: float | None = None,
     faults: Sequence[str] = (),
     seed: int = 0,
     width: int = 360,
@@ -67,6 +68,7 @@ def make_recording(
     hdris: int = 8,
     hdri_gain: float = 1.0,
     lights: int = 128,
+    light: LightSetup | None = None,
     color_spread: float = 0.0,
     boards: bool = True,
     bounce: bool = False,
@@ -79,14 +81,18 @@ def make_recording(
     Args:
         folder: The recording to write; it appears when it is whole.
         cameras, width, height: Of the rig; sizes even, px.
-        pairs: Relit frames; the take begins and ends on a flat one.
-        interleave: Relit frames from one flat frame to the next.
+        pairs: Relit frames, or LEDs that are lit alone; the take begins and ends on a flat frame. None: 24, or every
+            LED once.
+        interleave: Relit frames from one flat frame to the next; None: 1, or 20 of one LED each.
         subject: ``s1`` to ``s4``.
+        actions: An actions.csv that says what is done when; None: the person moves about freely.
+        speed_px: Mean movement in the picture from one frame to the next, px at a height of 1080; None: unhurried.
         faults: What goes wrong: names of `litdome.synth.faults.FAULTS`.
         seed: Draws lights, motion, lenses and noise.
         hdris: Number of HDRIs, each lit for a few pairs in a row, twice where there are pairs enough.
         hdri_gain: Dims (or brightens) the HDRIs; lights.csv says so.
-        lights: LEDs on the dome.
+        lights: How many there are at infinity, where ``light`` does not say otherwise.
+        light: LEDs at a distance, one at a time, dark frames, session gain.
         color_spread: How much cameras differ in colour (0.1: gains by 20 %); above 0, charts are photographed too.
         boards: Also film a calibration board (not below 200 px height: no marker could be read).
         bounce: The person is also lit by what it throws back on itself, once.
@@ -108,6 +114,8 @@ def make_recording(
         pairs=pairs,
         interleave=interleave,
         subject=subject,
+        actions=actions,
+        speed_px=speed_px,
         faults=faults,
         seed=seed,
         width=width,
@@ -116,6 +124,7 @@ def make_recording(
         hdris=hdris,
         hdri_gain=hdri_gain,
         lights=lights,
+        light=light,
         color_spread=color_spread,
         bounce=bounce,
         full_truth=truth == "full",
@@ -137,9 +146,11 @@ def plan_take(
     folder: Path,
     *,
     cameras: int,
-    pairs: int,
-    interleave: int = 1,
+    pairs: int | None = None,
+    interleave: int | None = None,
     subject: str = "s1",
+    actions: Path | None = None,
+    speed_px: float | None = None,
     faults: Sequence[str] = (),
     seed: int = 0,
     width: int,
@@ -148,36 +159,47 @@ def plan_take(
     hdris: int = 8,
     hdri_gain: float = 1.0,
     lights: int = 128,
+    light: LightSetup | None = None,
     color_spread: float = 0.0,
     bounce: bool = False,
     full_truth: bool = False,
 ) -> Take:
     """Draw everything about a take: arguments and errors as `make_recording`'s."""
     for name, value in (("cameras", cameras), ("pairs", pairs), ("interleave", interleave), ("hdris", hdris)):
-        if value < 1:
+        if value is not None and value < 1:
             raise UsageError(f"{name} = {value}, at least 1 is needed")
     if not hdri_gain > 0:
         raise UsageError(f"hdri_gain = {hdri_gain:g}, must be above 0")
     if not 0 <= color_spread <= 0.2:
         raise UsageError(f"color_spread = {color_spread:g}, must be within 0..0.2")
     rng = np.random.default_rng([seed, 11])
-    body, rig = make_body(subject), make_rig(cameras, width=width, height=height, seed=seed)
-    schedule, maps = _draw_lights(pairs, interleave, min(hdris, pairs), hdri_gain, seed, rng)
+    performed = read_performance(actions, fps) if actions else ()
+    body = make_body(subject, actions=performed, seed=seed)
+    rig = make_rig(cameras, width=width, height=height, seed=seed)
+    plan = plan_light(
+        light or LightSetup(far_lights=lights),
+        pairs=pairs,
+        interleave=interleave,
+        hdris=hdris,
+        hdri_gain=hdri_gain,
+        session_gain=SUBJECTS[subject].light_gain,
+        seed=seed,
+        rng=rng,
+    )
+    need_cameras_inside(rig, plan.lit[0])
     truth = RecordingTruth(
         folder=folder,
         rig=rig,
-        schedule=schedule,
+        schedule=plan.schedule,
         body=body,
         start_s=float(rng.uniform(0, 60)),
         fps=fps,
-        faults=draw_faults(faults, rig.ids, len(schedule.kind)),
+        faults=draw_faults(faults, rig.ids, len(plan.schedule.kind)),
     )
-    flat = flat_lights(lights)
-    lit = [dome_lights(hdr, lights, gain=hdri_gain) for hdr in maps]
-    by_frame = [lit[index] if index >= 0 else flat for index in schedule.hdri]
+    by_frame, flat = plan.by_frame, plan.lit[0]
     sensors = make_sensors(cameras, color_spread, seed) if color_spread else ()
     film = Film(rig, body, truth.start_s, fps, by_frame, flat, seed, sensors, bounce=bounce, full_truth=full_truth)
-    return Take(truth, film, tuple(maps))
+    return Take(truth, film, plan)
 
 
 def write_take(folder: Path, take: Take, shots: Iterator[tuple[Shot, ...]], design: BoardDesign | None = None) -> None:
@@ -190,9 +212,11 @@ def write_take(folder: Path, take: Take, shots: Iterator[tuple[Shot, ...]], desi
         design: The board that recording.toml describes.
     """
     truth = take.truth
-    write_description(folder, truth, design)
+    write_description(folder, truth, take.light, design)
     write_rig_truth(folder / "truth", truth)
-    for entry, hdr in zip(truth.schedule.entries, take.maps, strict=True):
+    if isinstance(truth.body.motion, ActedMotion):
+        write_performance(folder / "actions.csv", truth.body.motion.actions, truth.fps, len(truth.schedule.kind))
+    for entry, hdr in zip(truth.schedule.entries, take.light.maps, strict=True):
         write_hdr(made(folder / "hdris" / f"{entry.name}.exr"), hdr)
     _write_videos(folder, take, shots)
     _write_plates(folder, take.film)
@@ -207,23 +231,6 @@ def _told(
         truth.write(frame, of_cameras)
         yield of_cameras
         report("film", frame + 1, frames)
-
-
-def _draw_lights(
-    pairs: int, interleave: int, count: int, gain: float, seed: int, rng: np.random.Generator
-) -> tuple[LightingSchedule, list[Float32Array]]:
-    """The schedule, one flat frame and ``interleave`` relit ones in turn, and the radiance of its entries."""
-    kinds = list(HDRI_KINDS)
-    names = sorted(f"{kinds[k % len(kinds)]}_{k:02d}" for k in range(count))
-    maps = [make_hdri(name.rsplit("_", 1)[0], seed * 100 + int(name.rsplit("_", 1)[1])) for name in names]
-    rounds = 2 if pairs >= 2 * count else 1  # a light that comes twice can be in the training and in a held-out motion
-    order = np.concatenate([rng.permutation(count) for _ in range(rounds)])
-    blocks = np.array_split(np.arange(pairs), len(order))
-    hdri = np.full(pairs + -(-pairs // interleave) + 1, -1, np.int32)
-    for index, block in zip(order, blocks, strict=True):
-        hdri[block + block // interleave + 1] = index
-    kind = np.where(hdri >= 0, KIND_CODES["hdri"], KIND_CODES["flat"]).astype(np.uint8)
-    return LightingSchedule(kind, hdri, tuple(HdriEntry(name, 0.0, gain) for name in names)), maps
 
 
 def _write_videos(folder: Path, take: Take, shots: Iterator[tuple[Shot, ...]]) -> None:
