@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,7 @@ from litdome.cli.console import interruptible, place_options, progress_bars, set
 from litdome.compute import open_executor
 from litdome.errors import ConfigError, UsageError
 from litdome.synth.faults import FAULTS
+from litdome.synth.subjects import SUBJECTS
 
 if TYPE_CHECKING:
     from litdome.compute import Executor
@@ -27,11 +29,21 @@ STAGES = {
 }
 
 
-@click.command(epilog="\b\nFaults:\n" + "\n".join(f"  {name:<16} {text}" for name, text in FAULTS.items()))
+def _choices(title: str, texts: Mapping[str, str]) -> str:
+    return f"\b\n{title}:\n" + "\n".join(f"  {name:<16} {text}" for name, text in texts.items())
+
+
+@click.command(
+    epilog=_choices("Subjects", {name: who.summary for name, who in SUBJECTS.items()})
+    + "\n\n"
+    + _choices("Faults", FAULTS)
+)
 @click.argument("recording", type=click.Path(path_type=Path))
 @click.option("--cameras", default=6, show_default=True, help="Cameras around the subject.")
 @click.option("--pairs", default=24, show_default=True, help="Flat/relit pairs.")
-@click.option("--subject", default="s1", show_default=True, help="Who: s1, s2, s3 or s4.")
+@click.option("--subject", default="s1", show_default=True, help="Who is filmed (see below).")
+@click.option("--actions", type=click.Path(path_type=Path), help="actions.csv: what is done when; else moves freely.")
+@click.option("--speed-px", type=float, help="Mean movement in the picture, px a frame at a height of 1080.")
 @click.option("--interleave", default=1, show_default=True, help="Relit frames from one flat frame to the next.")
 @click.option("--fault", "faults", multiple=True, metavar="NAME", help="What goes wrong (see below); more than once.")
 @click.option("--width", default=360, show_default=True, help="Picture width, px.")
@@ -52,6 +64,8 @@ def synth(
     cameras: int,
     pairs: int,
     subject: str,
+    actions: Path | None,
+    speed_px: float | None,
     interleave: int,
     faults: tuple[str, ...],
     width: int,
@@ -74,6 +88,8 @@ def synth(
             cameras=cameras,
             pairs=pairs,
             subject=subject,
+            actions=actions,
+            speed_px=speed_px,
             interleave=interleave,
             faults=faults,
             width=width,

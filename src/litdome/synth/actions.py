@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -77,6 +77,17 @@ def read_performance(file: Path, fps: float) -> tuple[PerformedAction, ...]:
             _known(where, "expression", expression, list(EXPRESSIONS))
         performed.append(PerformedAction(start / fps, end / fps, name, expression))
     return tuple(performed)
+
+
+def write_performance(file: Path, actions: Sequence[PerformedAction], fps: float, frames: int) -> None:
+    """Write what of the actions fits into a take of so many frames as actions.csv."""
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow((*COLUMNS, "expression"))
+        for action in actions:
+            start, end = round(action.start_s * fps), min(round(action.end_s * fps), frames)
+            if start < end:
+                writer.writerow((start, end, action.name, action.expression))
 
 
 def _frame(where: str, name: str, text: str | None) -> int:
@@ -169,12 +180,10 @@ def _channel_numbers() -> dict[str, int]:
 def acted_motion(template: Template, actions: Sequence[PerformedAction], seed: int) -> ActedMotion:
     """Perform actions; ``seed`` draws the expressions that they leave open, and how strong each is."""
     rng = np.random.default_rng([seed, 15])
-    faces = []
-    for action in actions:
-        name = action.expression or str(rng.choice(DRAWN))
-        faces.append(rng.uniform(0.7, 1) * codes_of(template, EXPRESSIONS[name]))
+    done = [replace(action, expression=action.expression or str(rng.choice(DRAWN))) for action in actions]
+    faces = [rng.uniform(0.7, 1) * codes_of(template, EXPRESSIONS[action.expression]) for action in done]
     faces.append(codes_of(template, EXPRESSIONS["neutral"]))
     directions = [
         channel.chains * bone_turn(template, channel.bones, channel.axis, channel.side) for channel in CHANNELS.values()
     ]
-    return ActedMotion(template, tuple(actions), np.stack(faces), np.stack(directions))
+    return ActedMotion(template, tuple(done), np.stack(faces), np.stack(directions))

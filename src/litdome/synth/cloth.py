@@ -14,7 +14,8 @@ from threading import Lock
 import numpy as np
 from scipy.sparse import csr_array
 
-from litdome.synth.outfit import HAIR, SHIRT, TROUSERS, Outfit, label_points, vertex_points
+from litdome.synth.outfit import HAIR, SHIRT, TROUSERS, label_points, vertex_points
+from litdome.synth.subjects import Outfit
 from litdome.template.model import FloatArray, IntArray, Template, load_template
 from litdome.template.skinning import vertex_normals
 

@@ -230,7 +230,10 @@ ACTIONS: dict[str, tuple[Move, ...]] = {
         *stride(22, 0.9, 0), both("arm out", 12, 12, shape="hold"), Move("around", 0, 360, 0.1, "swing"),
     ),
     "jog on the spot": (*stride(48, 1.3, 45), both("elbow", 50, 50, shape="hold"), Move("lift", 0, 0.04, 2.6, "hop")),
-    "jump": (*ARMS_DOWN, *knee_bend(22, 1.0), Move("lift", 0, 0.16, 1.0, "hop"), both("ankle", 0, 22, 1.0, "hop"), both("toes", 0, 22, 1.0, "hop")),
+    "jump": (
+        *ARMS_DOWN, *knee_bend(22, 1.0), Move("lift", 0, 0.16, 1.0, "hop"), both("ankle", 0, 22, 1.0, "hop"),
+        both("toes", 0, 22, 1.0, "hop"),
+    ),
     "throw": (
         both("arm out", -24, 55, 0.24, "pulse", True), both("arm forward", -15, 85, 0.24, "swing", True),
         both("elbow", 65, -25, 0.24, "swing", True), Move("turn", -20, 20, 0.24, "circle"),

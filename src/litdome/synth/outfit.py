@@ -8,55 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from litdome.synth.hair import Hair, hair_offsets
+from litdome.synth.hair import hair_offsets
 from litdome.synth.smooth import smooth_noise, spread
+from litdome.synth.subjects import Outfit
 from litdome.template.model import Float32Array, FloatArray, IntArray, Template, load_template
 from litdome.template.skinning import vertex_normals
 from litdome.template.uv import UvMap, rasterise_uv
 
-Color = tuple[float, float, float]
-Pattern = Literal["plain", "stripes", "checks"]
 SKIN, HAIR, SHIRT, TROUSERS, SHOES, EYE, MOUTH = range(7)
 ROUGHNESS = np.array([0.45, 0.5, 0.85, 0.8, 0.5, 0.15, 0.3], np.float32)
 ARM_BONES = ("upperarm", "lowerarm", "wrist", "finger", "metacarpal")
 ANKLE_M = 0.1
 PART_NAMES = ("body", "face", "hands", "eyes", "hair", "clothes")
 EYE_RADIUS_M = 0.016
-
-
-@dataclass(frozen=True)
-class Outfit:
-    """Colours are linear albedo; lengths metres at rest.
-
-    Attributes:
-        sleeve_m: Length of the sleeves from the shoulder joint.
-        loose_m: How far the shirt stands off the skin on average.
-        fold_m: How much its folds add to or take from that.
-        hair_style: Cut and thickness of the hair.
-        hem_m: Height of the shirt's hem.
-        flare_m: How much farther the hem stands off than the rest.
-    """
-
-    skin: Color
-    hair: Color
-    iris: Color
-    shirt: Color
-    accent: Color
-    trousers: Color
-    shoes: Color
-    pattern: Pattern
-    sleeve_m: float
-    loose_m: float
-    fold_m: float
-    seed: int
-    hair_style: Hair
-    hem_m: float = 0.97
-    flare_m: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,10 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from litdome.synth.hair import Hair
-from litdome.synth.outfit import Outfit
 from litdome.synth.physique import Bump, Physique
+
+Color = tuple[float, float, float]
+Pattern = Literal["plain", "stripes", "checks"]
+
+
+@dataclass(frozen=True)
+class Outfit:
+    """Colours are linear albedo; lengths metres at rest.
+
+    Attributes:
+        sleeve_m: Length of the sleeves from the shoulder joint.
+        loose_m: How far the shirt stands off the skin on average.
+        fold_m: How much its folds add to or take from that.
+        hair_style: Cut and thickness of the hair.
+        hem_m: Height of the shirt's hem.
+        flare_m: How much farther the hem stands off than the rest.
+    """
+
+    skin: Color
+    hair: Color
+    iris: Color
+    shirt: Color
+    accent: Color
+    trousers: Color
+    shoes: Color
+    pattern: Pattern
+    sleeve_m: float
+    loose_m: float
+    fold_m: float
+    seed: int
+    hair_style: Hair
+    hem_m: float = 0.97
+    flare_m: float = 0.0
 
 
 @dataclass(frozen=True)

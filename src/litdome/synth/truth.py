@@ -39,6 +39,7 @@ class RecordingTruth:
         start_s: The body's time at rig frame 0.
         fps: Rig frames per second.
         faults: What went wrong.
+        speed_px: Mean movement in the picture that came out where one was asked for, px a frame at a height of 1080.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class RecordingTruth:
     start_s: float
     fps: float
     faults: tuple[Fault, ...] = ()
+    speed_px: float | None = None
 
     @property
     def first_frame(self) -> tuple[int, ...]:
@@ -129,6 +131,7 @@ def write_rig_truth(folder: Path, truth: RecordingTruth) -> None:
         "lost": [{"camera": id, "frame": frame} for id, frame in truth.lost],
         "faults": [asdict(fault) for fault in truth.faults],
         "start_s": truth.start_s,
+        "speed_px": truth.speed_px,
     }
     made(folder / "rig.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
 

@@ -1,6 +1,6 @@
-"""How fast a person moves in the picture, and the same person at an asked pace.
+"""How fast a person moves in the picture, and the same person at a speed that is asked for.
 
-Pace is the mean movement of the visible surface from one frame to the next, weighted by its area in the picture, over
+It is the mean movement of the visible surface from one frame to the next, weighted by its area in the picture, over
 all cameras and the whole take, in px of a picture 1080 px high.
 """
 
@@ -24,7 +24,7 @@ MOST_OFF = 0.1  # of what was asked
 FASTEST_PX, FASTEST_SPEED = 40.0, 40.0
 
 
-def measure_pace(body: Body, rig: Rig, times_s: Sequence[float], fps: float) -> float:
+def measure_speed_px(body: Body, rig: Rig, times_s: Sequence[float], fps: float) -> float:
     """Mean movement from one frame to the next, px at a height of 1080.
 
     Args:
@@ -46,47 +46,47 @@ def measure_pace(body: Body, rig: Rig, times_s: Sequence[float], fps: float) -> 
     return moved / area
 
 
-def at_pace(body: Body, rig: Rig, span_s: tuple[float, float], fps: float, pace_px: float) -> tuple[Body, float]:
-    """The body at the speed that gives a pace, and the pace that came out.
+def at_speed_px(body: Body, rig: Rig, span_s: tuple[float, float], fps: float, speed_px: float) -> tuple[Body, float]:
+    """The body doing things as fast as gives a speed in the picture, and the speed that came out.
 
     Args:
         body: Who moves.
         rig: Who films.
         span_s: First and last time of the take.
         fps: Frames per second.
-        pace_px: What is asked, px a frame at a height of 1080; 0: stands still.
+        speed_px: What is asked, px a frame at a height of 1080; 0: stands still.
 
     Raises:
-        UsageError: Out of range, or no speed gives it: actions that blend into each other set a least.
+        UsageError: Out of range, or nothing gives it: actions that blend into each other set a least.
     """
-    if not 0 <= pace_px <= FASTEST_PX:
-        raise UsageError(f"pace {pace_px:g} px a frame, must be within 0..{FASTEST_PX:g}", hint="--pace 4")
+    if not 0 <= speed_px <= FASTEST_PX:
+        raise UsageError(f"speed {speed_px:g} px a frame, must be within 0..{FASTEST_PX:g}", hint="--speed-px 4")
     times = np.linspace(*span_s, MOMENTS + 1)[:-1].tolist()
     stiff = replace(body, fabric=None)
-    body = replace(body, speed=_speed_for(stiff, rig, times, fps, pace_px))
-    found = measure_pace(body, rig, times, fps)
-    if body.fabric is not None and pace_px:  # swinging cloth moves more or less than the skin: aim again
-        body = replace(body, speed=_speed_for(stiff, rig, times, fps, pace_px * pace_px / found))
-        found = measure_pace(body, rig, times, fps)
-    if abs(found - pace_px) > MOST_OFF * pace_px:
-        raise UsageError(
-            f"pace {pace_px:g} px a frame cannot be had: {found:.2f} px came out", hint="another pace, or other actions"
-        )
+    body = replace(body, speed=_speed_for(stiff, rig, times, fps, speed_px))
+    found = measure_speed_px(body, rig, times, fps)
+    if body.fabric is not None and speed_px:  # cloth that swings moves more or less than the skin: aim again
+        body = replace(body, speed=_speed_for(stiff, rig, times, fps, speed_px * speed_px / found))
+        found = measure_speed_px(body, rig, times, fps)
+    if abs(found - speed_px) > MOST_OFF * speed_px:
+        raise UsageError(f"speed {speed_px:g} px a frame cannot be had: {found:.2f} px came out", hint="other actions")
     return body, found
 
 
-def _speed_for(body: Body, rig: Rig, times_s: Sequence[float], fps: float, pace_px: float) -> float:
-    """The speed at which the pace comes out, by halving the range between too slow and too fast."""
+def _speed_for(body: Body, rig: Rig, times_s: Sequence[float], fps: float, speed_px: float) -> float:
+    """Of the body, at which the asked one comes out, by halving the range between too slow and too fast."""
     low, high = 0.0, 1.0
-    while pace_px and measure_pace(replace(body, speed=high), rig, times_s, fps) < pace_px and high < FASTEST_SPEED:
+    if not speed_px:
+        return 0.0
+    while high < FASTEST_SPEED and measure_speed_px(replace(body, speed=high), rig, times_s, fps) < speed_px:
         low, high = high, 2 * high
-    for _ in range(ROUNDS if pace_px else 0):
+    for _ in range(ROUNDS):
         middle = (low + high) / 2
-        found = measure_pace(replace(body, speed=middle), rig, times_s, fps)
-        if abs(found - pace_px) <= CLOSE_ENOUGH * pace_px:
+        found = measure_speed_px(replace(body, speed=middle), rig, times_s, fps)
+        if abs(found - speed_px) <= CLOSE_ENOUGH * speed_px:
             return middle
-        low, high = (middle, high) if found < pace_px else (low, middle)
-    return (low + high) / 2 if pace_px else 0.0
+        low, high = (middle, high) if found < speed_px else (low, middle)
+    return (low + high) / 2
 
 
 def _area_normals(body: Body, vertices: FloatArray) -> FloatArray:
