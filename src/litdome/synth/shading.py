@@ -184,8 +184,9 @@ def _highlight(
     alpha = np.sqrt(roughness[:, None] ** 4 + np.float32(seen.lights.spread) ** 2)
     bump = np.minimum((cosine + facing) ** 2 / half, 1) * (alpha**2 - 1) + 1  # facing is clamped: at most 1
     lobe = cosine * (alpha**2 / np.float32(np.pi)) / bump**2
-    # Hammon's form of the Smith shadowing term over 4 cos cos
-    lobe *= 0.5 / (2 * cosine * facing * (1 - alpha) + (cosine + facing) * alpha)
+    # Smith's shadowing term, height-correlated, over 4 cos cos
+    squared, rest = alpha**2, 1 - alpha**2
+    lobe *= 0.5 / (facing * np.sqrt(squared + rest * cosine**2) + cosine * np.sqrt(squared + rest * facing**2))
     fresnel = 1 - np.sqrt(np.minimum(half * 0.25, 1))
     return lobe, lobe * (fresnel * fresnel) ** 2 * fresnel
 
