@@ -81,7 +81,7 @@ def write_charts(folder: Path, film: Film) -> None:
     np.savez(
         made(folder / "truth" / "color.npz"),
         corners=np.stack(corners),
-        matrix=np.stack([sensor.matrix for sensor in film.sensors]),
+        matrix=np.stack([sensor.response for sensor in film.sensors]),
         black_level=np.stack([sensor.black_level for sensor in film.sensors]),
         falloff=np.stack([sensor.falloff for sensor in film.sensors]),
     )

@@ -14,6 +14,7 @@ from litdome.lighting import KIND_CODES
 from litdome.synth.boards import BoardDesign
 from litdome.synth.light_files import write_light_truth, write_lights_json
 from litdome.synth.light_setup import LightPlan
+from litdome.synth.sensors import Sensor
 from litdome.synth.spoil import UNDEREXPOSED_STOPS, skewed_ns
 from litdome.synth.truth import RecordingTruth, made
 
@@ -23,10 +24,13 @@ EXPOSURE_MS = 8.0
 Row = tuple[object, ...]
 
 
-def write_description(folder: Path, truth: RecordingTruth, light: LightPlan, design: BoardDesign | None) -> None:
+def write_description(
+    folder: Path, truth: RecordingTruth, light: LightPlan, design: BoardDesign | None, sensors: Sequence[Sensor] = ()
+) -> None:
     """recording.toml, lights.csv, lights.json of LEDs that have a place, and timestamps.csv as the faults of the take
     leave them."""
-    text = tomli_w.dumps(_recording_table(truth, light.gain, design))
+    taking = sensors or [Sensor()] * len(truth.rig.ids)
+    text = tomli_w.dumps(_recording_table(truth, light.gain, design, taking))
     made(folder / "recording.toml").write_text(text, encoding="utf-8")
     if not truth.has_fault("no-lights"):
         # one frame early: the row of a frame says what the next one shows
@@ -37,10 +41,12 @@ def write_description(folder: Path, truth: RecordingTruth, light: LightPlan, des
     _write_lights(folder / "truth" / "lights.csv", light, shift=0)
     write_light_truth(folder / "truth", light)
     if not truth.has_fault("no-timestamps"):
-        _write_csv(folder / "timestamps.csv", ("camera", "frame", "time_ns"), _timestamps(truth))
+        _write_csv(folder / "timestamps.csv", ("camera", "frame", "time_ns"), _timestamps(truth, taking))
 
 
-def _recording_table(truth: RecordingTruth, light_gain: float, design: BoardDesign | None) -> dict[str, object]:
+def _recording_table(
+    truth: RecordingTruth, light_gain: float, design: BoardDesign | None, sensors: Sequence[Sensor]
+) -> dict[str, object]:
     schedule = {} if truth.has_fault("no-lights") else {"schedule": "lights.csv"}
     said_gain = {} if light_gain == 1 else {"light_gain": light_gain}
     return {
@@ -51,20 +57,21 @@ def _recording_table(truth: RecordingTruth, light_gain: float, design: BoardDesi
         "consent": {"version": "synthetic-1", "uses": ["research", "train", "publish", "likeness-synthesis"]},
         "lights": {**schedule, "hdri_convention": "physical", **said_gain},
         **({"board": {"kind": "charuco", **asdict(design)}} if design else {}),
-        "cameras": {id: _camera_table(truth, k) for k, id in enumerate(truth.rig.ids)},
+        "cameras": {id: _camera_table(truth, k, sensors[k]) for k, id in enumerate(truth.rig.ids)},
     }
 
 
-def _camera_table(truth: RecordingTruth, k: int) -> dict[str, object]:
+def _camera_table(truth: RecordingTruth, k: int, sensor: Sensor) -> dict[str, object]:
     camera, late = truth.rig.cameras[k], truth.first_frame[k]
     says_offset = late and truth.has_fault("no-timestamps")
     dark = any(fault.name == "underexposed" for fault in truth.faults_of(camera.id))
+    exposure_ms = sensor.shutter_s * 1000 or EXPOSURE_MS
     return {
         "source": f"cameras/{camera.id}.mp4",
         "role": camera.role,
         **({"frame_offset": late} if says_offset else {}),
-        "exposure_ms": EXPOSURE_MS / 2**UNDEREXPOSED_STOPS if dark else EXPOSURE_MS,
-        "gain_db": 0.0,
+        "exposure_ms": exposure_ms / 2**UNDEREXPOSED_STOPS if dark else exposure_ms,
+        "gain_db": sensor.gain_db,
         "white_balance_k": 5600,
     }
 
@@ -85,15 +92,16 @@ def _write_lights(path: Path, light: LightPlan, *, shift: int) -> None:
     _write_csv(path, header, rows)
 
 
-def _timestamps(truth: RecordingTruth) -> list[Row]:
+def _timestamps(truth: RecordingTruth, sensors: Sequence[Sensor]) -> list[Row]:
     """Exposure starts of all stored pictures, on one clock, with the jitter of real ones."""
     rng = np.random.default_rng([len(truth.schedule.kind), 9])
     rows: list[Row] = []
     for k, id in enumerate(truth.rig.ids):
         is_skewed = any(fault.name == "clock-skew" for fault in truth.faults_of(id))
+        opens_ns = round((sensors[k].shutter_s + sensors[k].rolling_s) * 1e9 / 2)  # before the frame's time
         for index, frame in enumerate(truth.stored(k)):
             jitter = int(rng.integers(-CLOCK_JITTER_NS, CLOCK_JITTER_NS))
-            time_ns = CLOCK_START_NS + round(frame * 1e9 / truth.fps) + jitter
+            time_ns = CLOCK_START_NS + round(frame * 1e9 / truth.fps) - opens_ns + jitter
             rows.append((id, index, skewed_ns(time_ns, CLOCK_START_NS) if is_skewed else time_ns))
     return rows
 

@@ -102,6 +102,11 @@ def focused(view: View, sensor: Sensor, focal_px: float) -> Float32Array:
     return np.asarray(total[..., :3] / covered + behind * (1 - np.minimum(total[..., 3:], 1)), np.float32)
 
 
+def without_person(behind: Float32Array, behind_m: float) -> View:
+    """The view of an empty stage: see `View`."""
+    return View(np.zeros_like(behind), np.zeros_like(behind[..., 0]), np.zeros_like(behind[..., 0]), behind, behind_m)
+
+
 def confusion_px(depth_m: npt.ArrayLike, sensor: Sensor, focal_px: float) -> FloatArray:
     """Width of the circle over which a thin lens spreads a point at a depth, px.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from litdome.compute import default_workers
 from litdome.errors import UsageError
@@ -18,21 +19,24 @@ from litdome.progress import Progress, silent
 from litdome.store.files import appearing_folder, need_new_folder
 from litdome.synth.actions import ActedMotion, read_performance, write_performance
 from litdome.synth.boards import BoardDesign, board_for, write_board_takes
-from litdome.synth.body import make_body
+from litdome.synth.body import Body, make_body
+from litdome.synth.camera_setup import CameraSetup
 from litdome.synth.charts import write_charts
 from litdome.synth.description import write_description
-from litdome.synth.dome import need_cameras_inside, wall_picture
+from litdome.synth.dome import need_cameras_inside, wall_depth, wall_picture
 from litdome.synth.faults import draw_faults
 from litdome.synth.film import Film, Shot, shoot
 from litdome.synth.light_setup import LightPlan, LightSetup, plan_light
-from litdome.synth.rig import make_rig
-from litdome.synth.sensors import expose, make_sensors
+from litdome.synth.optics import focused, without_person
+from litdome.synth.rig import place_cameras
+from litdome.synth.sensors import Sensor, expose, set_cameras, write_camera_truth
 from litdome.synth.spoil import spoil_file, stored_picture
 from litdome.synth.subjects import SUBJECTS
 from litdome.synth.truth import RecordingTruth, TruthWriter, made, write_png, write_rig_truth
 
 MIN_BOARD_HEIGHT = 200  # px: below, no marker can be read
 CAMERA_CRF = 14
+AS_SET_UP = CameraSetup()
 TruthDetail = Literal["minimal", "full"]
 
 
@@ -69,6 +73,7 @@ def make_recording(
     hdri_gain: float = 1.0,
     lights: int = 128,
     light: LightSetup | None = None,
+    camera: CameraSetup = AS_SET_UP,
     color_spread: float = 0.0,
     boards: bool = True,
     bounce: bool = False,
@@ -93,7 +98,9 @@ def make_recording(
         hdri_gain: Dims (or brightens) the HDRIs; lights.csv says so.
         lights: How many there are at infinity, where ``light`` does not say otherwise.
         light: LEDs at a distance, one at a time, dark frames, session gain.
-        color_spread: How much cameras differ in colour (0.1: gains by 20 %); above 0, charts are photographed too.
+        camera: Exposure, lenses, shutters, noise and bits, and face cameras.
+        color_spread: How much cameras differ in colour (0.1: gains by 20 %). Charts are photographed where cameras
+            differ in any way from exact ones.
         boards: Also film a calibration board (not below 200 px height: no marker could be read).
         bounce: The person is also lit by what it throws back on itself, once.
         truth: ``full`` adds depth, normals, parts, albedo, roughness, irradiance, radiance and flow of every picture.
@@ -125,6 +132,7 @@ def make_recording(
         hdri_gain=hdri_gain,
         lights=lights,
         light=light,
+        camera=camera,
         color_spread=color_spread,
         bounce=bounce,
         full_truth=truth == "full",
@@ -160,6 +168,7 @@ def plan_take(
     hdri_gain: float = 1.0,
     lights: int = 128,
     light: LightSetup | None = None,
+    camera: CameraSetup = AS_SET_UP,
     color_spread: float = 0.0,
     bounce: bool = False,
     full_truth: bool = False,
@@ -172,10 +181,10 @@ def plan_take(
         raise UsageError(f"hdri_gain = {hdri_gain:g}, must be above 0")
     if not 0 <= color_spread <= 0.2:
         raise UsageError(f"color_spread = {color_spread:g}, must be within 0..0.2")
+    camera.need_time(1000 / fps)
     rng = np.random.default_rng([seed, 11])
     performed = read_performance(actions, fps) if actions else ()
     body = make_body(subject, actions=performed, seed=seed)
-    rig = make_rig(cameras, width=width, height=height, seed=seed)
     plan = plan_light(
         light or LightSetup(far_lights=lights),
         pairs=pairs,
@@ -186,20 +195,31 @@ def plan_take(
         seed=seed,
         rng=rng,
     )
+    start_s = float(rng.uniform(0, 60))
+    if camera.face_cameras is None:
+        camera = replace(camera, face_cameras=SUBJECTS[subject].face_cameras)
+    joints = _joints(body, start_s + np.arange(len(plan.pattern)) / fps)
+    faces = joints[:, [body.template.bone("eye.L"), body.template.bone("eye.R")]].mean(axis=1)
+    rig = place_cameras(camera, cameras, joints=joints, faces=faces, width=width, height=height, seed=seed)
     need_cameras_inside(rig, plan.lit[0])
     truth = RecordingTruth(
         folder=folder,
         rig=rig,
         schedule=plan.schedule,
         body=body,
-        start_s=float(rng.uniform(0, 60)),
+        start_s=start_s,
         fps=fps,
         faults=draw_faults(faults, rig.ids, len(plan.schedule.kind)),
     )
     by_frame, flat = plan.by_frame, plan.lit[0]
-    sensors = make_sensors(cameras, color_spread, seed) if color_spread else ()
+    sensors = set_cameras(rig, camera, color_spread, seed)
     film = Film(rig, body, truth.start_s, fps, by_frame, flat, seed, sensors, bounce=bounce, full_truth=full_truth)
     return Take(truth, film, plan)
+
+
+def _joints(body: Body, times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The body's joints at times, shape (time, bone, 3), metres."""
+    return np.stack([body.joints(float(time)) for time in times_s])
 
 
 def write_take(folder: Path, take: Take, shots: Iterator[tuple[Shot, ...]], design: BoardDesign | None = None) -> None:
@@ -212,8 +232,9 @@ def write_take(folder: Path, take: Take, shots: Iterator[tuple[Shot, ...]], desi
         design: The board that recording.toml describes.
     """
     truth = take.truth
-    write_description(folder, truth, take.light, design)
+    write_description(folder, truth, take.light, design, take.film.sensors)
     write_rig_truth(folder / "truth", truth)
+    write_camera_truth(folder / "truth" / "cameras.json", truth.rig.ids, take.film.sensors)
     if isinstance(truth.body.motion, ActedMotion):
         write_performance(folder / "actions.csv", truth.body.motion.actions, truth.fps, len(truth.schedule.kind))
     for entry, hdr in zip(truth.schedule.entries, take.light.maps, strict=True):
@@ -237,8 +258,14 @@ def _write_videos(folder: Path, take: Take, shots: Iterator[tuple[Shot, ...]]) -
     truth = take.truth
     paths = [folder / "cameras" / f"{id}.mp4" for id in truth.rig.ids]
     faults = [truth.faults_of(id) for id in truth.rig.ids]
+    bits = [(take.film.sensor(k) or Sensor()).bits for k in range(len(paths))]
     with ExitStack() as stack:
-        videos = [stack.enter_context(VideoWriter(path, fps=truth.fps, crf=CAMERA_CRF)) for path in paths]
+        videos = [
+            stack.enter_context(
+                VideoWriter(path, fps=truth.fps, crf=CAMERA_CRF, bits=deep, codec="h264" if deep == 8 else "hevc")
+            )
+            for path, deep in zip(paths, bits, strict=True)
+        ]
         for frame, around in enumerate(_with_neighbours(shots)):
             for k, video in enumerate(videos):
                 before, now, after = (of_cameras[k].rgb for of_cameras in around)
@@ -263,5 +290,8 @@ def _with_neighbours(
 def _write_plates(partial: Path, film: Film) -> None:
     for k, camera in enumerate(film.rig.cameras):
         rng = np.random.default_rng([film.seed, 5, k])
-        picture = expose(wall_picture(camera, film.flat), rng, film.sensor(k))
-        write_png(partial / "background" / f"{camera.id}.png", picture)
+        wall, sensor = wall_picture(camera, film.flat), film.sensor(k)
+        if sensor is not None:
+            empty = without_person(wall, wall_depth(camera, film.flat))
+            wall = focused(empty, sensor, camera.intrinsics[0, 0])
+        write_png(partial / "background" / f"{camera.id}.png", expose(wall, rng, sensor))

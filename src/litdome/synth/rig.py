@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
 from litdome.errors import UsageError
 from litdome.geometry import Camera, Rig, look_at
+from litdome.synth.camera_setup import CameraSetup
 
 FloatArray = npt.NDArray[np.float64]
 TARGET = np.array([0.0, 0.92, 0.0])  # half the height of a standing person, m
@@ -79,40 +78,35 @@ def make_face_cameras(
     return tuple(cameras)
 
 
-def need_possible_cameras(cameras: Sequence[Camera], joints: FloatArray, dome_m: float) -> None:
-    """Refuse cameras that could not have been there.
+def place_cameras(
+    setup: CameraSetup, count: int, *, joints: FloatArray, faces: FloatArray, width: int, height: int, seed: int
+) -> Rig:
+    """The rig of a take: body cameras, then face cameras.
 
     Args:
-        cameras: Of the rig.
-        joints: Of the person, at any number of times, shape (..., 3), metres.
-        dome_m: Radius of the dome around the person.
+        setup: Their distance, and how many face cameras (None: none).
+        count: Number of body cameras.
+        joints: Of the person over the take, shape (time, joint, 3), metres.
+        faces: As `make_face_cameras`.
+        width, height: Of the pictures, px.
+        seed: Draws what is each camera's own.
 
     Raises:
-        UsageError: No cameras, a picture of odd or tiny size, a camera in the person or outside the dome.
+        UsageError: No cameras, a picture of odd or tiny size, a camera in the person.
     """
-    if not cameras:
-        raise UsageError("no cameras: at least 1 is needed", hint="--cameras 1")
-    for camera in cameras:
-        need_possible_size(camera.width, camera.height)
+    if count < 1:
+        raise UsageError(f"cameras = {count}, at least 1 is needed", hint="--cameras 6")
+    for name, value in (("width", width), ("height", height)):
+        if value % 2 or value < SMALLEST_PX:
+            raise UsageError(f"{name} {value} px: must be even, at least {SMALLEST_PX}", hint=f"--{name} 360")
+    ring = make_rig(count, width=width, height=height, radius_m=setup.distance_m, seed=seed)
+    close = make_face_cameras(setup.face_cameras or 0, faces, width=width, height=height, seed=seed)
+    for camera in (*ring.cameras, *close):
         nearest = float(np.linalg.norm(joints.reshape(-1, 3) - camera.centre, axis=1).min())
         if nearest < CLEARANCE_M:
             said = f"camera {camera.id} stands in the person: {nearest:.2f} m from a joint"
             raise UsageError(f"{said}, at least {CLEARANCE_M:g} m are needed", hint="--camera distance_m=3.2")
-        away = float(np.linalg.norm(camera.centre - TARGET))
-        if away >= dome_m:
-            said = f"camera {camera.id} stands outside the dome: {away:.2f} m from the middle"
-            raise UsageError(f"{said}, the dome's radius is {dome_m:g} m", hint="--camera distance_m=3.2")
-
-
-def need_possible_size(width: int, height: int) -> None:
-    """Refuse a size of pictures that no video holds.
-
-    Raises:
-        UsageError: Odd, or too small.
-    """
-    for name, value in (("width", width), ("height", height)):
-        if value % 2 or value < SMALLEST_PX:
-            raise UsageError(f"{name} {value} px: must be even, at least {SMALLEST_PX}", hint=f"--{name} 360")
+    return Rig((*ring.cameras, *close))
 
 
 def _azimuth_deg(index: int, count: int) -> float:

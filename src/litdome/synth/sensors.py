@@ -14,7 +14,7 @@ import numpy.typing as npt
 from litdome.color import falloff_at, srgb_from_linear
 from litdome.geometry import Camera, Rig
 from litdome.media.planes import Codes
-from litdome.synth.camera_settings import CameraSettings
+from litdome.synth.camera_setup import CameraSetup
 from litdome.synth.render import Float32Array
 
 FloatArray = npt.NDArray[np.float64]
@@ -109,36 +109,36 @@ def make_sensors(count: int, spread: float, seed: int) -> tuple[Sensor, ...]:
     return tuple(sensors)
 
 
-def set_cameras(rig: Rig, settings: CameraSettings, color_spread: float, seed: int) -> tuple[Sensor, ...]:
+def set_cameras(rig: Rig, setup: CameraSetup, color_spread: float, seed: int) -> tuple[Sensor, ...]:
     """The sensors of a take, in the rig's order; none where nothing is set: every camera sees exactly.
 
     Args:
         rig: Whose cameras; they focus on the side of the person that they see.
-        settings: What they share.
+        setup: What they share.
         color_spread: Of `make_sensors`.
         seed: Draws what is each camera's own.
     """
-    if settings == CameraSettings(distance_m=settings.distance_m) and not color_spread:
+    if setup == CameraSetup(setup.face_cameras, distance_m=setup.distance_m) and not color_spread:
         return ()
     colors = make_sensors(len(rig.cameras), color_spread, seed)
     return tuple(
-        _set(camera, color, settings, np.random.default_rng([seed, 23, k]))
+        _set(camera, color, setup, np.random.default_rng([seed, 23, k]))
         for k, (camera, color) in enumerate(zip(rig.cameras, colors, strict=True))
     )
 
 
-def _set(camera: Camera, color: Sensor, settings: CameraSettings, rng: np.random.Generator) -> Sensor:
+def _set(camera: Camera, color: Sensor, setup: CameraSetup, rng: np.random.Generator) -> Sensor:
     brighter, farther = rng.uniform(-1, 1, 2)
     return replace(
         color,
-        falloff=color.falloff - np.array([settings.vignetting, 0.0, 0.0]),
-        exposure_ev=float(brighter * settings.exposure_spread_ev),
-        gain_db=settings.gain_db,
-        bits=settings.bits,
-        aperture_m=settings.aperture_mm / 1000,
-        focus_m=max(0.2, _person_depth(camera) + float(farther) * settings.focus_error_m),
-        shutter_s=settings.shutter_ms / 1000,
-        rolling_s=settings.rolling_shutter_ms / 1000,
+        falloff=color.falloff - np.array([setup.vignetting, 0.0, 0.0]),
+        exposure_ev=float(brighter * setup.exposure_spread_ev),
+        gain_db=setup.gain_db,
+        bits=setup.bits,
+        aperture_m=setup.aperture_mm / 1000,
+        focus_m=max(0.2, _person_depth(camera) + float(farther) * setup.focus_error_m),
+        shutter_s=setup.shutter_ms / 1000,
+        rolling_s=setup.rolling_shutter_ms / 1000,
     )
 
 

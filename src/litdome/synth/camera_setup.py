@@ -14,15 +14,19 @@ def _setting(default: float, low: float, high: float, text: str) -> Any:
 
 
 @dataclass(frozen=True)
-class CameraSettings:
-    """Settings that all cameras of a take share; a spread draws each camera's own.
+class CameraSetup:
+    """How the cameras of a take are set, all alike; a spread draws each camera's own.
 
     The defaults take instant pictures, sharp everywhere, as bright as the light.
+
+    Attributes:
+        face_cameras: Cameras with long lenses that hold the face; None: as many as the subject's session had.
 
     Raises:
         UsageError: A value that cannot be.
     """
 
+    face_cameras: int | None = None
     exposure_spread_ev: float = _setting(0.0, 0, 3, "cameras are up to this many stops too dark or too bright")
     vignetting: float = _setting(0.0, 0, 0.9, "share of the light that the corners lose")
     aperture_mm: float = _setting(0.0, 0, 200, "width of the lens: what is out of focus blurs")
@@ -34,19 +38,34 @@ class CameraSettings:
     distance_m: float = _setting(3.2, 0, 10, "from the person to the body cameras")
 
     def __post_init__(self) -> None:
-        for knob in fields(self):
+        if self.face_cameras is not None and self.face_cameras < 0:
+            raise UsageError(f"face_cameras = {self.face_cameras}, at least 0 is needed")
+        for knob in fields(self)[1:]:
             value, low, high = getattr(self, knob.name), knob.metadata["low"], knob.metadata["high"]
             if not low <= value <= high:
                 raise UsageError(f"camera {knob.name} = {value:g}, must be within {low:g}..{high:g}")
         if self.bits not in (8, 10):
             raise UsageError(f"camera bits = {self.bits:g}, must be 8 or 10")
 
+    def need_time(self, frame_ms: float) -> None:
+        """Refuse shutters that are open longer than the light stays the same.
 
-CAMERA_SETTINGS = {knob.name: str(knob.metadata["text"]) for knob in fields(CameraSettings)}
+        Raises:
+            UsageError: Exposure and rolling shutter together are longer than a frame.
+        """
+        open_ms = self.shutter_ms + self.rolling_shutter_ms
+        if open_ms > frame_ms:
+            raise UsageError(
+                f"shutter_ms and rolling_shutter_ms make {open_ms:g} ms, but the light changes after {frame_ms:g} ms",
+                hint="--fault mixed-light shows what that does",
+            )
 
 
-def parse_camera_settings(assignments: Sequence[str]) -> CameraSettings:
-    """Settings from ``NAME=VALUE`` texts.
+CAMERA_SETTINGS = {knob.name: str(knob.metadata["text"]) for knob in fields(CameraSetup)[1:]}
+
+
+def parse_camera_setup(assignments: Sequence[str], face_cameras: int | None = None) -> CameraSetup:
+    """The setup from ``NAME=VALUE`` texts.
 
     Raises:
         UsageError: Not of that form, an unknown name (with the nearest, or the choices), or a value that cannot be.
@@ -64,4 +83,4 @@ def parse_camera_settings(assignments: Sequence[str]) -> CameraSettings:
             values[name] = int(value) if name == "bits" else float(value)
         except ValueError as error:
             raise UsageError(f"--camera {text}: {value!r} is not a number", hint=f"{name}: see --help") from error
-    return CameraSettings(**values)
+    return CameraSetup(face_cameras=face_cameras, **values)
