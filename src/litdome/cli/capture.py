@@ -11,6 +11,7 @@ import click
 from litdome.cli.console import interruptible, place_options, progress_bars, settings_files, settings_options
 from litdome.compute import open_executor
 from litdome.errors import ConfigError, UsageError
+from litdome.synth.camera_setup import CAMERA_SETTINGS, parse_camera_setup
 from litdome.synth.faults import FAULTS
 from litdome.synth.subjects import SUBJECTS
 
@@ -30,21 +31,45 @@ STAGES = {
 
 
 def _choices(title: str, texts: Mapping[str, str]) -> str:
-    return f"\b\n{title}:\n" + "\n".join(f"  {name:<16} {text}" for name, text in texts.items())
+    return f"\b\n{title}:\n" + "\n".join(f"  {name:<18} {text}" for name, text in texts.items())
 
 
 @click.command(
     epilog=_choices("Subjects", {name: who.summary for name, who in SUBJECTS.items()})
     + "\n\n"
+    + _choices("Camera settings", CAMERA_SETTINGS)
+    + "\n\n"
     + _choices("Faults", FAULTS)
 )
 @click.argument("recording", type=click.Path(path_type=Path))
 @click.option("--cameras", default=6, show_default=True, help="Cameras around the subject.")
-@click.option("--pairs", default=24, show_default=True, help="Flat/relit pairs.")
+@click.option("--face-cameras", type=int, help="Cameras with long lenses on the face; else as many as the subject had.")
+@click.option(
+    "--camera",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="How cameras are set, shutter_ms=8 for one (see below); more than once.",
+)
+@click.option("--pairs", type=int, show_default="24, or every LED once", help="Flat/relit pairs, or LEDs lit alone.")
 @click.option("--subject", default="s1", show_default=True, help="Who is filmed (see below).")
 @click.option("--actions", type=click.Path(path_type=Path), help="actions.csv: what is done when; else moves freely.")
 @click.option("--speed-px", type=float, help="Mean movement in the picture, px a frame at a height of 1080.")
-@click.option("--interleave", default=1, show_default=True, help="Relit frames from one flat frame to the next.")
+@click.option(
+    "--interleave", type=int, show_default="1; olat: 20", help="Relit frames from one flat frame to the next."
+)
+@click.option(
+    "--take",
+    type=click.Choice(["hdri", "olat"]),
+    default="hdri",
+    show_default=True,
+    help="What is lit between flat frames: HDRIs, or one LED at a time.",
+)
+@click.option("--leds", type=int, metavar="N", help="LEDs on a dome of real size (331); else 128 lights at infinity.")
+@click.option("--light-positions", type=click.Path(path_type=Path), help="Lights json to take the LEDs from.")
+@click.option("--spectral", is_flag=True, help="Red, green, blue, amber and white LEDs with their spectra.")
+@click.option("--light-gain", type=float, show_default="the subject's", help="Session gain: how bright all light is.")
+@click.option("--dark-frames", default=0, help="Frames without light after the take.")
 @click.option("--fault", "faults", multiple=True, metavar="NAME", help="What goes wrong (see below); more than once.")
 @click.option("--width", default=360, show_default=True, help="Picture width, px.")
 @click.option("--height", default=640, show_default=True, help="Picture height, px.")
@@ -62,11 +87,19 @@ def _choices(title: str, texts: Mapping[str, str]) -> str:
 def synth(
     recording: Path,
     cameras: int,
-    pairs: int,
+    face_cameras: int | None,
+    settings: tuple[str, ...],
+    pairs: int | None,
     subject: str,
     actions: Path | None,
     speed_px: float | None,
-    interleave: int,
+    interleave: int | None,
+    take: Literal["hdri", "olat"],
+    leds: int | None,
+    light_positions: Path | None,
+    spectral: bool,
+    light_gain: float | None,
+    dark_frames: int,
     faults: tuple[str, ...],
     width: int,
     height: int,
@@ -82,15 +115,18 @@ def synth(
     """
     from litdome.synth import make_recording
 
+    camera = parse_camera_setup(settings, face_cameras)
     with progress_bars() as progress:
         make_recording(
             recording,
             cameras=cameras,
+            camera=camera,
             pairs=pairs,
             subject=subject,
             actions=actions,
             speed_px=speed_px,
             interleave=interleave,
+            light=light,
             faults=faults,
             width=width,
             height=height,

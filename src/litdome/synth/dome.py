@@ -18,8 +18,8 @@ from litdome.synth.rig import TARGET
 WALL_RADIUS_M = 4.5  # where the lights are infinitely far away
 WALL_ALBEDO = 0.025  # darker than black shoes, so that plates tell people apart
 DIM_FACE = 0.25  # of an LED's face, of the radiance of its cell, where the lights are infinitely far away
-GLOW = 0.02  # of an LED's face, at its rim: what lens and diffuser scatter around it
-GLOW_FACES = 1.5  # how far the glow reaches, radii of the face
+GLOW = 0.008  # of an LED's face, at its rim: what lens and diffuser scatter around it
+GLOW_FACES = 1.0  # how far the glow reaches, radii of the face
 FloatArray = npt.NDArray[np.float64]
 Wall = tuple[Float32Array, IntArray, Float32Array, Float32Array, Float32Array]
 
