@@ -28,7 +28,8 @@ from litdome.synth.faults import draw_faults
 from litdome.synth.film import Film, Shot, shoot
 from litdome.synth.light_setup import LightPlan, LightSetup, plan_light
 from litdome.synth.optics import focused, without_person
-from litdome.synth.rig import place_cameras
+from litdome.synth.picture_speed import at_speed_px
+from litdome.synth.rig import make_rig, place_cameras
 from litdome.synth.sensors import Sensor, expose, set_cameras, write_camera_truth
 from litdome.synth.spoil import spoil_file, stored_picture
 from litdome.synth.subjects import SUBJECTS
@@ -195,7 +196,10 @@ def plan_take(
         seed=seed,
         rng=rng,
     )
-    start_s = float(rng.uniform(0, 60))
+    start_s = 0.0 if performed else float(rng.uniform(0, 60))
+    if speed_px is not None:
+        ring = make_rig(cameras, width=width, height=height, seed=seed)
+        body, speed_px = at_speed_px(body, ring, (start_s, start_s + len(plan.pattern) / fps), fps, speed_px)
     if camera.face_cameras is None:
         camera = replace(camera, face_cameras=SUBJECTS[subject].face_cameras)
     joints = _joints(body, start_s + np.arange(len(plan.pattern)) / fps)
@@ -210,6 +214,7 @@ def plan_take(
         start_s=start_s,
         fps=fps,
         faults=draw_faults(faults, rig.ids, len(plan.schedule.kind)),
+        speed_px=speed_px,
     )
     by_frame, flat = plan.by_frame, plan.lit[0]
     sensors = set_cameras(rig, camera, color_spread, seed)
