@@ -34,8 +34,8 @@ class CameraSetup:
     shutter_ms: float = _setting(0.0, 0, 1000, "exposure time: what moves blurs")
     rolling_shutter_ms: float = _setting(0.0, 0, 1000, "how much later the last row is exposed than the first")
     gain_db: float = _setting(0.0, -6, 48, "noise as at this gain")
-    bits: int = _setting(8, 8, 10, "of a stored code, 8 or 10")
-    distance_m: float = _setting(3.2, 0, 10, "from the person to the body cameras")
+    bits: int = _setting(8, 8, 10, "of a stored code, 8 or 10 (else 8)")
+    distance_m: float = _setting(3.2, 0, 10, "from the person to the body cameras (else 3.2)")
 
     def __post_init__(self) -> None:
         if self.face_cameras is not None and self.face_cameras < 0:
