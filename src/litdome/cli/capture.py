@@ -114,7 +114,9 @@ def synth(
     Example: litdome synth take01 --cameras 6 --pairs 24
     """
     from litdome.synth import make_recording
+    from litdome.synth.light_setup import LightSetup
 
+    light = LightSetup(leds, light_positions, spectral=spectral, take=take, dark_frames=dark_frames, gain=light_gain)
     camera = parse_camera_setup(settings, face_cameras)
     with progress_bars() as progress:
         make_recording(
