@@ -113,6 +113,23 @@ def test_what_is_not_there_cannot_be_decided(session: Session, capsys: Capture, 
     assert read_decisions(session.url) == ()
 
 
+@pytest.mark.parametrize("options", [["--reason", " "], ["--reason", "hand", "--where", ""]])
+def test_an_empty_reason_or_filter_never_decides_about_everything(
+    session: Session, capsys: Capture, options: list[str]
+) -> None:
+    assert run(["-q", "decide", session.url, "drop", *options]) == 2
+    assert capsys.readouterr().err.startswith(f"litdome: {options[-2]} is empty")
+    assert read_decisions(session.url) == ()
+
+
+def test_a_reason_of_several_lines_stays_in_its_row(session: Session, capsys: Capture) -> None:
+    assert decide(session, "drop", "--pairs", "2:3", "--cameras", "c00", reason="hand\n\x1b[31mhidden ä") == 0
+    capsys.readouterr()
+    assert run(["-q", "pairs", session.url, "--by", "camera", "--where", "decided"]) == 0
+    (_, row) = capsys.readouterr().out.splitlines()
+    assert row.endswith(": hand [31mhidden ä")
+
+
 def test_a_decision_about_pairs_beyond_the_take_is_told_not_a_crash(tmp_path: Path, capsys: Capture) -> None:
     session = test_report_status.make_session(tmp_path / "take.zarr")
     add_decision(session.url, Decision("drop", ("c00",), ((2, 40),), "blur", "ann"))

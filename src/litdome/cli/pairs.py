@@ -67,7 +67,7 @@ def pairs(session: str, where: str, by: str, sort: str | None, limit: int | None
 @click.command()
 @click.argument("session", type=str)
 @click.argument("action", type=click.Choice(["keep", "drop"]))
-@where_option
+@click.option("--where", metavar="FILTER", help="About those that a filter lets through; all by default.")
 @click.option("--cameras", help="Cameras: c03,c17; all by default.")
 @click.option("--pairs", "pair_ranges", help="Half-open ranges of pairs: 12:15,40:60; all by default.")
 @click.option("--reason", required=True, help="Why.")
@@ -76,7 +76,7 @@ def pairs(session: str, where: str, by: str, sort: str | None, limit: int | None
 def decide(
     session: str,
     action: Action,
-    where: str,
+    where: str | None,
     cameras: str | None,
     pair_ranges: str | None,
     reason: str,
@@ -94,7 +94,11 @@ def decide(
     from litdome.store.pair_columns import pair_columns
     from litdome.store.pair_filter import parse_filter
 
-    opened, fits = open_session(session), parse_filter(where)
+    if not reason.strip():
+        raise UsageError("--reason is empty", hint='--reason "hand behind the back"')
+    if where is not None and not where.strip():
+        raise UsageError("--where is empty and would let everything through", hint="leave it out to mean every pair")
+    opened, fits = open_session(session), parse_filter(where or "")
     columns = pair_columns(opened)
     chosen = fits.select(columns) & _named(columns, cameras, pair_ranges)
     _tell_strays(columns)

@@ -109,9 +109,13 @@ def _words(columns: PairColumns) -> Callable[[int, int], str]:
         if holding < 0:
             return said[int(bits[row, pair])]
         decision = columns.decisions[holding]
-        return f"{decision.author}: {decision.reason}"
+        return _one_line(f"{decision.author}: {decision.reason}")
 
     return words
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _names(bits: int, names: Sequence[str]) -> list[str]:
