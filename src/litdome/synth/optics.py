@@ -9,6 +9,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import distance_transform_edt
 
 from litdome.synth.render import Float32Array
 from litdome.synth.sensors import Sensor
@@ -91,15 +92,24 @@ def focused(view: View, sensor: Sensor, focal_px: float) -> Float32Array:
     if sensor.aperture_m == 0:
         return np.asarray(view.front + view.behind * (1 - view.coverage[..., None]), np.float32)
     behind = spread(view.behind, float(confusion_px(view.behind_m, sensor, focal_px)))
-    seen = view.coverage > 0
-    levels = np.zeros(seen.shape, np.int32)
-    levels[seen] = np.round(confusion_px(view.depth[seen], sensor, focal_px) / BLUR_STEP_PX)
-    person = np.dstack([view.front, view.coverage]).astype(np.float32)
+    width = confusion_px(_around_person(view), sensor, focal_px)
+    levels = np.round(width / BLUR_STEP_PX).astype(np.int32)
+    person = np.dstack([view.front, view.coverage, np.ones_like(view.coverage)]).astype(np.float32)
     total = np.zeros_like(person)
-    for level in np.unique(levels[seen]):
-        total += spread(person * ((levels == level) & seen)[..., None], float(level) * BLUR_STEP_PX)
-    covered = np.maximum(total[..., 3:], 1)  # where parts of different depth spread into each other
-    return np.asarray(total[..., :3] / covered + behind * (1 - np.minimum(total[..., 3:], 1)), np.float32)
+    for level in np.unique(levels):
+        total += spread(person * (levels == level)[..., None], float(level) * BLUR_STEP_PX)
+    # where circles of different width meet, more or less than 1 arrives
+    front, coverage = total[..., :3] / total[..., 4:], total[..., 3:4] / total[..., 4:]
+    return np.asarray(front + behind * (1 - coverage), np.float32)
+
+
+def _around_person(view: View) -> Float32Array:
+    """The person's depth, beside them that of the nearest part of them, shape (y, x); the wall's without a person."""
+    away = view.coverage == 0
+    if away.all():
+        return np.full_like(view.depth, view.behind_m)
+    rows, columns = distance_transform_edt(away, return_distances=False, return_indices=True)
+    return np.asarray(view.depth[rows, columns])
 
 
 def without_person(behind: Float32Array, behind_m: float) -> View:

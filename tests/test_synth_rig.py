@@ -1,0 +1,80 @@
+"""Rigs: face cameras hold the face all through a take; rigs that cannot be are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from litdome.errors import UsageError
+from litdome.synth.body import PART_NAMES
+from litdome.synth.camera_setup import CameraSetup
+from litdome.synth.recording import plan_take
+from litdome.synth.rig import make_rig, place_cameras
+
+SIZE = {"width": 90, "height": 160}
+STILL = np.array([[[0.0, 1.0, 0.0], [0.0, 1.5, 0.05]]])
+
+
+def placed(setup: CameraSetup, count: int = 2, **size: int):
+    faces = np.array([[0.0, 1.55, 0.1]])
+    return place_cameras(setup, count, joints=STILL, faces=faces, seed=1, **{**SIZE, **size})
+
+
+@pytest.mark.parametrize("subject", ["s1", "s4"])
+def test_face_cameras_hold_the_face_over_the_whole_motion(subject: str, tmp_path) -> None:
+    small = {"pairs": 24, "hdris": 1, "lights": 16, "seed": 3, **SIZE}
+    take = plan_take(tmp_path / "t", cameras=2, subject=subject, camera=CameraSetup(face_cameras=3), **small)
+    body, rig = take.truth.body, take.truth.rig
+    assert [camera.role for camera in rig.cameras] == ["body"] * 2 + ["face"] * 3
+    assert rig.ids == ("c00", "c01", "f00", "f01", "f02")
+    face = np.unique(body.template.faces[body.labels == PART_NAMES.index("eyes")])
+    head = np.flatnonzero(body.template.vertices[:, 1] > body.template.vertices[face, 1].min() - 0.13)
+    frames = range(len(take.truth.schedule.kind))
+    points = [body.vertices(take.truth.time_s(frame))[head] for frame in frames]
+    for camera in rig.cameras:
+        inside = [camera.project(some) for some in points]
+        held = all(((at >= 0) & (at <= [89, 159])).all() for at in inside)
+        spans = [np.ptp(at, axis=0).max() for at in inside]
+        if camera.role == "face":
+            assert held
+            assert np.median(spans) > 0.25 * 160  # a long lens: the head fills the picture, as far as it moves
+            toward = camera.centre - points[0].mean(axis=0)
+            assert toward[2] > 0 and abs(np.degrees(np.arctan2(toward[0], toward[2]))) < 45
+        else:
+            assert np.median(spans) < 0.2 * 160
+
+
+def test_subjects_have_the_face_cameras_of_their_sessions(tmp_path) -> None:
+    small = {"cameras": 1, "pairs": 2, "hdris": 1, "lights": 16, **SIZE}
+    assert plan_take(tmp_path / "t", subject="s1", **small).truth.rig.ids == ("c00",)
+    assert plan_take(tmp_path / "t", subject="s2", **small).truth.rig.ids == ("c00", "f00", "f01", "f02")
+    none = CameraSetup(face_cameras=0)
+    assert plan_take(tmp_path / "t", subject="s2", camera=none, **small).truth.rig.ids == ("c00",)
+
+
+def test_body_cameras_stand_where_they_stood_before_there_were_others() -> None:
+    rig, ring = placed(CameraSetup(face_cameras=2)), make_rig(2, seed=1, **SIZE)
+    for camera, old in zip(rig.cameras, ring.cameras, strict=False):
+        np.testing.assert_array_equal(camera.world_from_camera, old.world_from_camera)
+    near = placed(CameraSetup(distance_m=1.6))
+    for camera, old in zip(near.cameras, ring.cameras, strict=True):
+        np.testing.assert_allclose(camera.centre[[0, 2]], old.centre[[0, 2]] / 2)
+
+
+@pytest.mark.parametrize(
+    ("setup", "count", "size", "message"),
+    [
+        (
+            CameraSetup(distance_m=0.1),
+            2,
+            {},
+            r"camera c00 stands in the person: 0\.\d\d m from a joint, at least 0.4 m",
+        ),
+        (CameraSetup(), 0, {}, "cameras = 0, at least 1"),
+        (CameraSetup(), 2, {"width": 91}, "width 91 px: must be even"),
+        (CameraSetup(), 2, {"height": 8}, "height 8 px: must be even, at least 16"),
+    ],
+)
+def test_rigs_that_cannot_be_are_refused(setup: CameraSetup, count: int, size: dict[str, int], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        placed(setup, count, **size)
