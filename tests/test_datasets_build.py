@@ -289,6 +289,13 @@ def test_bad_input_is_one_line_and_leaves_nothing(
         ([url, "--spec", str(tmp_path / "spec.toml")], 3, "did you mean where?"),
         ([url, "--set", "splits.lights=['moon']"], 3, "moon is not there"),
         ([url, "--set", "crops.feet=64"], 3, "feet"),
+        ([url, "--set", "select.pairs=[5, 5]"], 3, "one after the last"),
+        ([url, "--set", "select.pairs=[-3, 5]"], 3, "from 0 on"),
+        ([url, "--set", "splits.lights=3"], 3, "a share is from 0.0 to 1.0"),
+        ([url, "--set", "splits.cameras=-0.1"], 3, "a share is from 0.0 to 1.0"),
+        ([url, "--set", "splits.motion_from=-2"], 3, "pairs are counted from 0"),
+        ([url, "--set", "splits.motion_from={one=1.5}"], 3, "a share is from 0.0 to 1.0"),
+        ([url, "--workers", "-2"], 2, "-2 is not in the range"),
         ([url, bare], 2, "not aligned"),
         ([str(tmp_path / "nothing.zarr")], 5, "no session here"),
     ]
@@ -299,6 +306,8 @@ def test_bad_input_is_one_line_and_leaves_nothing(
         assert not list(tmp_path.glob("data*"))
     assert run(["-q", "dataset", "build", url, "-o", str(tmp_path / "taken")]) == 2
     assert "is no dataset" in capsys.readouterr().err
+    assert run(["-q", "dataset", "build", url, "-o", f"{url}/data"]) == 2
+    assert "lies inside" in capsys.readouterr().err and not (Path(url) / "data").exists()
 
 
 def test_an_empty_split_is_named(two: list[Session], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

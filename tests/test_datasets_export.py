@@ -367,6 +367,9 @@ def test_wrong_words_are_refused_before_anything_is_written(data: DatasetView, t
     (tmp_path / "there" / "mine.txt").write_text("keep")
     with pytest.raises(UsageError, match="exists"):
         export_dataset(data, tmp_path / "there", "colmap")
+    with pytest.raises(UsageError, match="lies inside"):
+        export_dataset(data, Path(data.path) / "out", "colmap")
+    assert not (Path(data.path) / "out").exists()
     assert [path.name for path in tmp_path.rglob("*")] == ["there", "mine.txt"]
 
 

@@ -27,7 +27,7 @@ def read_toml(path: Path) -> Table:
         size = path.stat().st_size
         parsed = tomllib.loads(path.read_text(encoding="utf-8-sig")) if size <= LARGEST_BYTES else None
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file", hint="check the path after -c") from error
+        raise ConfigError(f"{path}: no such file", hint="check the path") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}", hint="check its permissions") from error
     except RecursionError as error:

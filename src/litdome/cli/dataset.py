@@ -24,7 +24,7 @@ def dataset() -> None:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The dataset to make.")
 @click.option("--spec", "spec_file", type=click.Path(dir_okay=False, path_type=Path), help="Spec (TOML).")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one value: size.height=704.")
-@click.option("--workers", type=int, help="Threads; all cores by default.")
+@click.option("--workers", type=click.IntRange(min=1), help="Threads; all cores by default.")
 def dataset_build(
     sessions: tuple[str, ...], output: Path, spec_file: Path | None, assignments: tuple[str, ...], workers: int | None
 ) -> None:

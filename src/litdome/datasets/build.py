@@ -24,6 +24,7 @@ from litdome.datasets.tables import create_arrays, write_samples, write_session
 from litdome.errors import StoreError, UsageError
 from litdome.progress import Progress, ShouldStop, never, silent
 from litdome.store.arrays import ArrayStore
+from litdome.store.files import need_outside_stores
 from litdome.store.session import Session
 
 DATASET_FORMAT = "litdome-dataset"
@@ -71,9 +72,10 @@ def build_dataset(
 
     Raises:
         ConsentError: A subject did not agree to training, or no longer does.
-        UsageError: ``out`` exists with another spec, or nothing is left to bake.
+        UsageError: ``out`` exists with another spec or lies inside a session, or nothing is left to bake.
         CalibrationError: A session without calibration.
     """
+    need_outside_stores(out)
     for session in sessions:
         require_use(session.attrs.get("consent"), "train", f"{session.url} (subject {session.attrs.get('subject')})")
     frozen = freeze_spec(sessions, spec)

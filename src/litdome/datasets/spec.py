@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from litdome.store.provenance import digest
 
@@ -37,6 +38,13 @@ class Select(_Table):
     )
     where: str = Field("", description='Only what fits a filter: "shift_px < 3 and reliability > 0.8"')
 
+    @field_validator("pairs")
+    @classmethod
+    def _some(cls, pairs: tuple[int, int] | None) -> tuple[int, int] | None:
+        if pairs is not None and not 0 <= pairs[0] < pairs[1]:
+            raise PydanticCustomError("range", "a range is [first, one after the last], from 0 on")
+        return pairs
+
 
 class Size(_Table):
     """Size of the baked pictures."""
@@ -62,6 +70,16 @@ class Splits(_Table):
         0.1,
         description="Share of the body cameras, or their ids; 0 (or fewer than 3 cameras) holds none out",
     )
+
+    @field_validator("lights", "cameras", "motion_from")
+    @classmethod
+    def _possible(cls, wanted: Any) -> Any:
+        for value in wanted.values() if isinstance(wanted, dict) else (wanted,):
+            if isinstance(value, float) and not 0 <= value <= 1:
+                raise PydanticCustomError("share", "a share is from 0.0 to 1.0")
+            if isinstance(value, int) and value < 0:
+                raise PydanticCustomError("pair", "pairs are counted from 0 on")
+        return wanted
 
     def motion_of(self, session: str) -> float | int | None:
         """`motion_from` of one session, by its name in the dataset."""

@@ -33,12 +33,24 @@ def open_files(url: str) -> tuple[FileSystem, str]:
     return files, path.rstrip("/")
 
 
-def need_new_folder(folder: Path) -> None:
-    """Refuse a folder of this machine that has something in it.
+def need_outside_stores(folder: Path) -> None:
+    """Refuse a folder of this machine that lies inside a session or a dataset.
 
     Raises:
-        UsageError: It has.
+        UsageError: It does.
     """
+    for parent in folder.resolve().parents:
+        if (parent / "zarr.json").is_file():
+            raise UsageError(f"{folder} lies inside {parent}, a session or dataset", hint="choose another folder")
+
+
+def need_new_folder(folder: Path) -> None:
+    """Refuse a folder of this machine that has something in it, or lies inside a session or a dataset.
+
+    Raises:
+        UsageError: It has, or does.
+    """
+    need_outside_stores(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists", hint="choose another folder, or delete it")
 
