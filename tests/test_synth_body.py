@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from litdome.errors import UsageError
 from litdome.geometry import Camera, look_at
-from litdome.synth.body import SUBJECTS, Body, make_body
+from litdome.synth.body import PART_NAMES, SUBJECTS, Body, make_body
 from litdome.synth.render import Scene, cast_surface
 from litdome.template.skinning import vertex_normals
 
@@ -150,3 +150,14 @@ def test_subjects_differ_and_each_is_the_same_every_time(plain: Body, loose: Bod
 def test_unknown_subject_is_named_with_those_that_exist() -> None:
     with pytest.raises(UsageError, match=r"s9.*s1, s2, s3, s4"):
         make_body("s9")
+
+
+def test_labels_name_the_part_that_each_face_belongs_to(plain: Body, loose: Body) -> None:
+    centres = plain.template.vertices[plain.template.faces].mean(axis=1)
+    names = np.array(PART_NAMES)[plain.labels]
+    assert set(names) == set(PART_NAMES) and len(names) == len(plain.template.faces)
+    assert (names[np.abs(centres[:, 0]) > 0.5] == "hands").all()
+    assert (centres[names == "face", 1] > 1.45).all() and (centres[names == "hair", 1] > 1.45).all()
+    assert (names == "eyes").sum() == 280
+    longer_sleeves = np.array(PART_NAMES)[loose.labels]
+    assert (longer_sleeves == "clothes").sum() > (names == "clothes").sum()
