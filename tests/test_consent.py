@@ -16,8 +16,12 @@ def test_a_covered_use_passes_on_the_last_day() -> None:
     require_use(CONSENT, "train", "take", today=date(2030, 1, 1))
 
 
-def test_without_a_record_nothing_is_forbidden() -> None:
-    require_use(None, "publish", "take", today=TODAY)
+def test_without_a_record_nothing_is_forbidden_but_to_publish() -> None:
+    require_use(None, "train", "take", today=TODAY)
+    require_use({"version": "1"}, "likeness-synthesis", "take", today=TODAY)
+    for consent in (None, {"version": "1"}):
+        with pytest.raises(ConsentError, match="no consent to publish was recorded"):
+            require_use(consent, "publish", "take", today=TODAY)
 
 
 @pytest.mark.parametrize(

@@ -324,12 +324,13 @@ def test_every_export_says_whose_pictures_it_holds_and_no_path(
     [
         ({"uses": ["research"]}, False, "not for train"),
         ({"uses": ["research", "train"]}, True, "not for publish"),
+        (None, True, "no consent to publish was recorded"),
         ({"uses": ["train"], "expires": "2020-01-01"}, False, "ended on 2020-01-01"),
         ({"uses": ["train"], "withdrawn": "2026-02-03"}, False, "withdrew consent on 2026-02-03"),
     ],
 )
 def test_a_use_without_consent_is_refused_and_leaves_nothing(
-    consent: dict[str, object], publish: bool, words: str, data: DatasetView, tmp_path: Path
+    consent: dict[str, object] | None, publish: bool, words: str, data: DatasetView, tmp_path: Path
 ) -> None:
     attrs = {**data.attrs, "sessions": [{**data.attrs["sessions"][0], "consent": consent}]}
     copy = copied(data, tmp_path / "copy", attrs)

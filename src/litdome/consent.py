@@ -16,18 +16,20 @@ def refusal(consent: Mapping[str, Any] | None, use: Use | None, today: date | No
 
     Args:
         consent: The ``[consent]`` table of a recording as sessions and datasets carry it: ``version``, ``uses``,
-            ``expires`` and ``withdrawn`` (last and first day, ISO 8601). None: nothing was recorded, nothing forbidden.
+            ``expires`` and ``withdrawn`` (last and first day, ISO 8601). None: nothing was recorded; then nothing is
+            forbidden but ``publish``, which somebody must have agreed to.
         use: What is going to be done; None asks only whether the consent still stands.
         today: The day that counts; this one by default.
     """
-    if consent is None:
-        return None
+    known = consent or {}
     day = today or date.today()
-    withdrawn, expires, uses = consent.get("withdrawn"), consent.get("expires"), consent.get("uses")
+    withdrawn, expires, uses = known.get("withdrawn"), known.get("expires"), known.get("uses")
     if withdrawn is not None:
         return f"the subject withdrew consent on {withdrawn}"
     if expires is not None and day > date.fromisoformat(str(expires)):
         return f"the consent ended on {expires}"
+    if use == "publish" and uses is None:
+        return "no consent to publish was recorded"
     if use is not None and uses is not None and use not in uses:
         return f"the consent is for {', '.join(uses) or 'nothing'}, not for {use}"
     return None
