@@ -29,7 +29,7 @@ def test_face_cameras_hold_the_face_over_the_whole_motion(subject: str, tmp_path
     assert rig.ids == ("c00", "c01", "f00", "f01", "f02")
     face = np.unique(body.template.faces[body.labels == PART_NAMES.index("eyes")])
     head = np.flatnonzero(body.template.vertices[:, 1] > body.template.vertices[face, 1].min() - 0.13)
-    frames = range(len(take.truth.schedule.kind))
+    frames = range(0, len(take.truth.schedule.kind), 4)
     points = [body.vertices(take.truth.time_s(frame))[head] for frame in frames]
     for camera in rig.cameras:
         inside = [camera.project(some) for some in points]

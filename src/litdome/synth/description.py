@@ -98,7 +98,7 @@ def _timestamps(truth: RecordingTruth, sensors: Sequence[Sensor]) -> list[Row]:
     rows: list[Row] = []
     for k, id in enumerate(truth.rig.ids):
         is_skewed = any(fault.name == "clock-skew" for fault in truth.faults_of(id))
-        opens_ns = round((sensors[k].shutter_s + sensors[k].rolling_s) * 1e9 / 2)  # before the frame's time
+        opens_ns = round(sensors[k].open_s * 1e9 / 2)  # before the frame's time
         for index, frame in enumerate(truth.stored(k)):
             jitter = int(rng.integers(-CLOCK_JITTER_NS, CLOCK_JITTER_NS))
             time_ns = CLOCK_START_NS + round(frame * 1e9 / truth.fps) - opens_ns + jitter

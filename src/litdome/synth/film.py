@@ -19,7 +19,7 @@ from litdome.synth.body import Body
 from litdome.synth.dome import wall_depth, wall_picture
 from litdome.synth.ground_truth import FrameTruth, describe_frame, surface_irradiance, surface_motion
 from litdome.synth.lights import DirectionalLights
-from litdome.synth.optics import View, photograph
+from litdome.synth.optics import View, moment_count, photograph
 from litdome.synth.render import Float32Array, Scene, Surface, cast_surface
 from litdome.synth.sensors import Sensor, expose
 from litdome.synth.shading import LitVertices, light_vertices, shade_vertices
@@ -110,6 +110,7 @@ class _Set:
         flats = [frame for frame, light in enumerate(film.lights) if light is film.flat]
         gap = max((b - a for a, b in pairwise(flats)), default=2)
         self.scene = lru_cache(maxsize=gap + 6)(self._scene)
+        self.joints = lru_cache(maxsize=64)(film.body.joints)
         self.wall = lru_cache(maxsize=3 * len(film.rig.cameras))(wall_picture)
 
     def _scene(self, frame: int) -> Scene:
@@ -135,7 +136,9 @@ class _Set:
         linear = _over(surface, shaded[0], self.wall(camera, light))
         rng, sensor = np.random.default_rng([film.seed, 3, frame, index]), film.sensor(index)
         if sensor is not None and sensor.is_blurred:
-            seen = photograph(self._views(frame, camera, lit, scene_at), sensor, camera.intrinsics[0, 0])
+            moments = moment_count(self._travel_px(frame, camera, sensor.open_s))
+            views = self._views(frame, camera, lit, scene_at)
+            seen = photograph(views, sensor, camera.intrinsics[0, 0], moments=moments)
         else:
             seen = linear
         rgb, mask = expose(seen, rng, sensor), np.round(surface.mask * 255).astype(np.uint8)
@@ -149,6 +152,13 @@ class _Set:
             return Shot(rgb, mask, albedo, full=full)
         later = [surface_motion(surface, camera, self.scene(then)) for then in range(frame + 1, next_flat + 1)]
         return Shot(rgb, mask, albedo, motion=np.stack(later).astype(np.float16), full=full)
+
+    def _travel_px(self, frame: int, camera: Camera, open_s: float) -> float:
+        """How far the fastest joint that a camera sees moves while its shutter is open."""
+        ends = (self.joints(self.film.time_s(frame) + side * open_s / 2) for side in (-1, 1))
+        before, after = (camera.project(joints) for joints in ends)
+        seen = ((before >= 0) & (before <= [camera.width - 1, camera.height - 1])).all(axis=1)
+        return float(np.linalg.norm(after - before, axis=1)[seen].max(initial=0.0))
 
     def _views(
         self, frame: int, camera: Camera, lit: LitVertices, scene_at: Callable[[float], Scene]

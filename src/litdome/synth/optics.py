@@ -15,7 +15,7 @@ from litdome.synth.render import Float32Array
 from litdome.synth.sensors import Sensor
 
 FloatArray = npt.NDArray[np.float64]
-MOMENT_S = 2e-3  # pictures are at most this far apart: 0.6 px where 12 px pass in a frame of 40 ms
+MOMENT_PX = 0.7  # what moves farther between two moments shows as two
 BLUR_STEP_PX = 0.5  # blur is rounded to this width
 DISC_SAMPLES = 16  # across a pixel, when the area of a disc in it is counted
 
@@ -39,28 +39,29 @@ class View:
     behind_m: float
 
 
-def photograph(
-    view_at: Callable[[float], View], sensor: Sensor, focal_px: float, *, moments: int | None = None
-) -> Float32Array:
+def photograph(view_at: Callable[[float], View], sensor: Sensor, focal_px: float, *, moments: int) -> Float32Array:
     """Light that falls on a sensor while its shutter is open, linear, shape (y, x, 3).
 
     Args:
         view_at: The view at a time after the frame's, s.
         sensor: Its lens and shutter.
         focal_px: Of the lens.
-        moments: Pictures taken while the shutter is open; enough for `MOMENT_S` when None.
+        moments: Pictures taken while the shutter is open: see `moment_count`.
     """
-    open_s = sensor.shutter_s + sensor.rolling_s
-    count = moments or max(1, int(np.ceil(open_s / MOMENT_S - 1e-9)))
-    weights = None
-    total = np.zeros(0, np.float32)
-    for k, offset in enumerate(moment_offsets(open_s, count)):
-        picture = focused(view_at(float(offset)), sensor, focal_px)
-        if weights is None:
-            weights = row_weights(len(picture), count, sensor.shutter_s, sensor.rolling_s)
-            total = np.zeros_like(picture)
-        total += picture * weights[:, k, None, None]
+    offsets = moment_offsets(sensor.open_s, moments)
+    pictures = (focused(view_at(float(offset)), sensor, focal_px) for offset in offsets)
+    total = next(pictures)
+    if moments > 1:
+        weights = row_weights(len(total), moments, sensor.shutter_s, sensor.rolling_s)[..., None, None]
+        total = total * weights[:, 0]
+        for k, picture in enumerate(pictures, start=1):
+            total += picture * weights[:, k]
     return total
+
+
+def moment_count(travel_px: float) -> int:
+    """How many moments show a movement without gaps; rows are then at most half of `MOMENT_PX` from their place."""
+    return max(1, int(np.ceil(travel_px / MOMENT_PX)))
 
 
 def moment_offsets(open_s: float, count: int) -> FloatArray:

@@ -57,9 +57,14 @@ class Sensor:
         return np.asarray(self.matrix * 2.0**self.exposure_ev)
 
     @property
+    def open_s(self) -> float:
+        """From the first row's opening to the last one's closing."""
+        return self.shutter_s + self.rolling_s
+
+    @property
     def is_blurred(self) -> bool:
         """Whether depth or motion blurs or bends the picture."""
-        return self.aperture_m > 0 or self.shutter_s > 0 or self.rolling_s > 0
+        return self.aperture_m > 0 or self.open_s > 0
 
     def see(self, linear: Float32Array) -> Float32Array:
         """Signal of linear light, shape (y, x, 3)."""
