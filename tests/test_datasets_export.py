@@ -259,6 +259,19 @@ def test_a_humanolat_folder_is_a_recording_with_the_same_consent(exported: dict[
     np.testing.assert_array_equal(session.read_rgb("Cam01", "relit", 0), rgb(first.read_bytes()))
 
 
+def test_frames_that_a_humanolat_folder_leaves_out_bring_no_others_together(data: DatasetView, tmp_path: Path) -> None:
+    export_dataset(data, tmp_path / "out", "humanolat", pairs=1, workers=1)  # pairs 0, 3 and 4
+    pose = tmp_path / "out" / "SUBJECT_take" / "POSE_00"
+    (pose / "hdris").mkdir()
+    for entry in ("park", "street"):
+        write_hdr(pose / "hdris" / f"{entry}.exr", np.ones((32, 64, 3), np.float32))
+    assert run(["-q", "ingest", str(pose), str(tmp_path / "again.zarr"), "--workers", "1"]) == 0
+    session = open_session(str(tmp_path / "again.zarr"))
+    assert session.read("pairs/relit_frame").tolist() == [1, 7, 9]
+    assert session.read("pairs/next_flat_frame").tolist() == [6, 8, -1]
+    assert session.read("pairs/alpha")[0] == pytest.approx(1 / 6)
+
+
 def test_humanolat_lists_each_split_in_a_file_of_its_own(exported: dict[str, Path], selection: Selection) -> None:
     pose = exported["humanolat"] / "SUBJECT_take" / "POSE_00"
     for split, count in selection.splits.items():

@@ -6,9 +6,10 @@ SUBJECT_take01/POSE_00/recording.toml, lights.csv                 with them POSE
 SUBJECT_take01/POSE_00/transforms_train.json                      one per split, in the form of its train_tools
 SUBJECT_take01/shared/cameras.calib
 
-Frames are the recorded ones of the dataset, numbered by time; cameras are numbered from 1 in the order of the rig. Not
-theirs: pictures are PNG and unmasked, cameras stand as in litdome's world (metres, +y up; mm in cameras.calib), lights
-are maps instead of lamps, and a session is a subject, since K of its crops is its own.
+Frames are numbered as the rig took them, from the first that is shown; lights.csv has to name every frame and says
+``dark`` of those that are not shown, so that pairs of a new ingest keep their times. Cameras are numbered from 1 in the
+order of the rig. Not theirs: pictures are PNG and unmasked, cameras stand as in litdome's world (metres, +y up; mm in
+cameras.calib), lights are maps instead of lamps, and a session is a subject, since K of its crops is its own.
 
 Source: github.com/TMT22/HumanOLAT, DATASHEET.md (folders) and code/train_tools (json).
 """
@@ -28,6 +29,7 @@ import tomli_w
 
 from litdome.camera_formats import CAPTURY_HEADER, CORNER, captury_lines
 from litdome.datasets.export.shots import LIGHTS, MASKS, Light, Selection, Shot, binary_mask, write_png
+from litdome.errors import StoreError
 
 Frame = tuple[Shot, Light]
 KINDS = {"flat": "flat", "relit": "hdri"}
@@ -38,7 +40,7 @@ def jobs(selection: Selection, folder: Path) -> list[Callable[[], None]]:
     found: list[Callable[[], None]] = []
     for session in selection.sessions:
         shots = [shot for shot in selection.shots if shot.session == session]
-        numbers = frame_numbers(shots)
+        numbers = frame_numbers(shots, selection.sessions[session].get("fps"))
         subject = folder / f"SUBJECT_{session}"
         pose = subject / "POSE_00"
         _write_texts(selection, shots, numbers, subject)
@@ -50,11 +52,20 @@ def jobs(selection: Selection, folder: Path) -> list[Callable[[], None]]:
     return found
 
 
-def frame_numbers(shots: list[Shot]) -> dict[float, str]:
-    """Number of each recorded frame, by its time: in order, from 000."""
-    times = sorted({shot.times[light] for shot in shots for light in LIGHTS})
-    digits = max(3, len(str(len(times) - 1)))
-    return {time: f"{number:0{digits}d}" for number, time in enumerate(times)}
+def frame_numbers(shots: list[Shot], fps: float | None) -> dict[float, str]:
+    """Number of each recorded frame, by its time: those of the rig from 000 on, with gaps where frames are not shown.
+
+    Args:
+        shots: Samples of one session.
+        fps: Rig frames a second; None: as dense as the densest shown.
+    """
+    times = np.array(sorted({shot.times[light] for shot in shots for light in LIGHTS}))
+    rate = fps or 1 / np.diff(times).min()
+    numbers = np.rint((times - times[0]) * rate).astype(int)
+    if len(np.unique(numbers)) < len(numbers):
+        raise StoreError(f"{shots[0].session}: two frames less than 1/{rate:g} s apart", hint="litdome dataset check")
+    digits = max(3, len(str(numbers[-1])))
+    return {float(time): f"{number:0{digits}d}" for time, number in zip(times, numbers, strict=True)}
 
 
 def camera_name(selection: Selection, session: str, camera: str) -> str:
@@ -116,8 +127,9 @@ def _write_texts(selection: Selection, shots: list[Shot], numbers: dict[float, s
     for number, id in enumerate(selection.sessions[session]["cameras"]):
         lines += captury_lines(number, camera_name(selection, session, id), selection.cameras[session, id])
     (subject / "shared" / "cameras.calib").write_text("".join(f"{line}\n" for line in lines))
-    lit = {numbers[shot.times[light]]: (KINDS[light], shot.hdri) for shot in shots for light in LIGHTS}
-    rows = [f"{int(n)},{kind},{hdri if kind == 'hdri' else ''}" for n, (kind, hdri) in sorted(lit.items())]
+    lit = {int(numbers[shot.times[light]]): (KINDS[light], shot.hdri) for shot in shots for light in LIGHTS}
+    shown = [lit.get(number, ("dark", "")) for number in range(max(lit) + 1)]
+    rows = [f"{n},{kind},{hdri if kind == 'hdri' else ''}" for n, (kind, hdri) in enumerate(shown)]
     (subject / "POSE_00" / "lights.csv").write_text("".join(f"{row}\n" for row in ("frame,kind,hdri", *rows)))
     (subject / "POSE_00" / "recording.toml").write_text(tomli_w.dumps(recording_table(selection, session)))
     splits: dict[str, list[Shot]] = defaultdict(list)
