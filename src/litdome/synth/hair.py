@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from litdome.synth.smooth import smooth_noise, spread
+from litdome.synth.smooth import inner, smooth_noise, spread
 from litdome.template.model import FloatArray, Template
 from litdome.template.skinning import vertex_normals
 
@@ -56,6 +56,7 @@ def hair_offsets(
         points: Where they are on the person that litdome ships, shape (vertex, 3).
         seed: Draws the locks.
     """
+    covered = inner(covered, template.faces)  # the step at the rim is hair, not stretched skin
     thick = hair.thickness_m + hair.bumps_m * smooth_noise(points, hair.lock_m, seed)
     out = vertex_normals(template.vertices, template.faces)
     offsets = out * np.maximum(thick, 0)[:, None] * covered[:, None]

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from litdome.synth.hair import hair_offsets
-from litdome.synth.smooth import smooth_noise, spread
+from litdome.synth.smooth import inner, smooth_noise, spread
 from litdome.synth.subjects import Outfit
 from litdome.template.model import Float32Array, FloatArray, IntArray, Template, load_template
 from litdome.template.skinning import vertex_normals
@@ -115,16 +115,17 @@ def cloth_offsets(person: Template, outfit: Outfit) -> FloatArray:
     template = load_template()
     points = vertex_points(template)
     labels = label_points(template, outfit, points)
-    shirt, y = labels == SHIRT, points.position[:, 1]
+    shirt, y = inner(labels == SHIRT, template.faces), points.position[:, 1]
     folds = smooth_noise(points.position, 0.16, outfit.seed + 1)
     torso = np.clip(1.5 * (1 - points.arm) - 0.25, 0, 1)
     hang = np.clip((1.25 - y) / (1.25 - outfit.hem_m), 0, 1) * torso
     height = np.zeros(len(labels))
     height[shirt] = (outfit.loose_m + outfit.fold_m * folds + outfit.flare_m * hang**2)[shirt]
     height[labels == TROUSERS] = (0.004 + 0.35 * outfit.loose_m + 0.4 * outfit.fold_m * folds)[labels == TROUSERS]
-    height = spread(np.maximum(height, 0)[:, None], template.faces, labels, rounds=2)
+    height = spread(np.maximum(height, 0)[:, None], template.faces, labels + 10 * shirt, rounds=2)
     offsets = vertex_normals(person.vertices, person.faces) * height
-    offsets = spread(offsets, template.faces, np.where(y < outfit.hem_m + 0.06, labels, 0), rounds=3)
+    at_hem = (y < outfit.hem_m + 0.06) & (points.arm < 0.5)  # there the shirt ends in a step, elsewhere in a slope
+    offsets = spread(offsets, template.faces, np.where(at_hem, 1 + shirt, 0), rounds=3)
     hair = hair_offsets(person, outfit.hair_style, labels == HAIR, points.position, outfit.seed)
     return offsets + hair
 

@@ -36,3 +36,10 @@ def spread(values: FloatArray, faces: IntArray, kinds: IntArray, rounds: int) ->
         sums = [np.bincount(edges[:, 0], values[edges[:, 1], axis], len(values)) for axis in range(values.shape[1])]
         values = 0.5 * values + 0.5 * np.stack(sums, axis=1) / degree
     return values
+
+
+def inner(chosen: npt.NDArray[np.bool_], faces: IntArray) -> npt.NDArray[np.bool_]:
+    """Those of the chosen vertices, shape (vertex,), that no face joins to one that is not chosen."""
+    kept = chosen.copy()
+    kept[faces[~chosen[faces].all(axis=1)]] = False
+    return kept
