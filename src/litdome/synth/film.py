@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from litdome.color import srgb_from_linear
 from litdome.geometry import Camera, Rig
@@ -93,7 +94,8 @@ def shoot(film: Film, workers: int) -> Iterator[tuple[Shot, ...]]:
     """Film every frame, on threads; the shots of all cameras, frame by frame, in order."""
     set_ = _Set(film)
     frames = len(film.lights)
-    with ThreadPoolExecutor(workers) as pool:
+    # BLAS threads under these would wait for each other at twice the CPU time, and round by the number of cores
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
         ahead = [pool.submit(set_.shoot, frame) for frame in range(min(2 * workers, frames))]
         for frame in range(frames):
             shots = ahead.pop(0).result()
