@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.errors import InputError, UsageError
+from litdome.media.exr_check import whole_blocks
 
 Float32Array = npt.NDArray[np.float32]
 HDR_SUFFIXES = (".hdr", ".exr")
@@ -84,9 +85,20 @@ def _read_exr_header(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not a readable EXR ({error})", hint="copy the file again") from error
 
 
+def _need_whole_exr(path: Path) -> None:
+    try:
+        blocks = whole_blocks(path)
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{path}: not a readable EXR ({error})", hint="copy the file again") from error
+    if blocks is not None and blocks[0] < blocks[1]:
+        there = f"{blocks[0]} of its {blocks[1]} blocks of rows are whole"
+        raise InputError(f"{path}: not a readable EXR (cut short: {there})", hint="copy the file again")
+
+
 def _read_exr(path: Path) -> npt.NDArray[np.floating]:
     import OpenEXR
 
+    _need_whole_exr(path)
     try:
         with OpenEXR.File(str(path), separate_channels=True) as file:
             found = {name: np.array(channel.pixels) for name, channel in file.channels().items()}
@@ -99,7 +111,11 @@ def _read_exr(path: Path) -> npt.NDArray[np.floating]:
 
 
 def _read_radiance(path: Path) -> Float32Array:
-    picture = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it logs what we raise
+    try:
+        picture = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    finally:
+        cv2.utils.logging.setLogLevel(before)
     if picture is None or picture.dtype != np.float32:
         raise InputError(f"{path}: not a readable Radiance HDR", hint="copy the file again, or give an .exr")
     return np.asarray(picture[..., ::-1])
