@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from litdome.progress import Progress
 from litdome.synth.dome import wall_picture
 from litdome.synth.film import Film
 from litdome.synth.render import Float32Array, camera_rays, sample_texture
-from litdome.synth.rig import TARGET
+from litdome.synth.rig import FACE_RADIUS_M, FACE_SPAN_DEG, TARGET
 from litdome.synth.sensors import expose
 from litdome.synth.truth import made, write_png
 
@@ -145,8 +146,9 @@ def intrinsic_poses(camera: Camera, design: BoardDesign, count: int, rng: np.ran
 
 
 def extrinsic_poses(rig: Rig, design: BoardDesign, count: int, rng: np.random.Generator) -> list[FloatArray]:
-    """world_from_board of the joint take: carried around the centre, turned past every camera twice."""
-    azimuths = [np.degrees(np.arctan2(camera.centre[0], camera.centre[2])) for camera in rig.cameras]
+    """world_from_board of the joint take: carried around the centre, turned past every body camera twice; then before
+    the face cameras where there are any."""
+    azimuths = [np.degrees(np.arctan2(c.centre[0], c.centre[2])) for c in rig.cameras if c.role == "body"]
     sweep = np.interp(np.arange(count) / max(count - 1, 1), [0, 0.5, 1], [min(azimuths), max(azimuths), min(azimuths)])
     poses = []
     for yaw in sweep:
@@ -157,6 +159,19 @@ def extrinsic_poses(rig: Rig, design: BoardDesign, count: int, rng: np.random.Ge
         upright = np.diag([1.0, -1.0, -1.0])
         turn = rotation_about_y(float(yaw + rng.uniform(-12, 12))) @ tilt @ spin @ upright
         poses.append(_centred(turn, TARGET + rng.uniform(-1, 1, 3) * [0.2, 0.3, 0.2], design))
+    close = [camera for camera in rig.cameras if camera.role == "face"]
+    return [*poses, *_face_poses(close, design, count // 2, rng)] if close else poses
+
+
+def _face_poses(close: Sequence[Camera], design: BoardDesign, count: int, rng: np.random.Generator) -> list[FloatArray]:
+    """world_from_board at the height of the face and behind it, where long lenses see more of the board."""
+    face = np.mean([camera.centre + FACE_RADIUS_M * camera.world_from_camera[:3, 2] for camera in close], axis=0)
+    poses = []
+    for yaw in np.linspace(-0.4, 0.4, count) * FACE_SPAN_DEG:
+        tilt, _ = cv2.Rodrigues(np.radians([rng.uniform(-22, 22), 0.0, 0.0]))
+        spin, _ = cv2.Rodrigues(np.radians([0.0, 0.0, rng.uniform(-15, 15)]))
+        turn = rotation_about_y(float(yaw)) @ tilt @ spin @ np.diag([1.0, -1.0, -1.0])
+        poses.append(_centred(turn, face + rng.uniform([-0.15, -0.2, -1.0], [0.15, 0.2, -0.3]), design))
     return poses
 
 
