@@ -5,10 +5,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from preprocess_scene import HEIGHT, WIDTH, Scene, make_scene, relight_gain, write_session
+from preprocess_scene import HEIGHT, WIDTH, Scene, iou, make_scene, relight_gain, write_session
 
 from litdome.preprocess.flow import Flow, FlowConfig
 from litdome.preprocess.hdri_plates import MAX_FRAMES, MIN_FRAMES, hdri_frames, make_hdri_plate, vote_under_hdri
+from litdome.preprocess.plates import LitPlate, Plate
+from litdome.preprocess.relit_masks import mask_relit_picture
 from litdome.preprocess.segment import Segment, SegmentConfig
 from litdome.store.session import Session
 
@@ -85,3 +87,42 @@ def test_frames_without_both_flat_neighbours_are_left_out(tmp_path: Path) -> Non
     session = write_session(tmp_path / "s.zarr", one_light(18), absent=(5, 8))  # 17 is relit and last
     relit = session.pairs.relit_frame[hdri_frames(session, "c00", 0)]
     assert relit.tolist() == [1, 3, 11, 13, 15]
+
+
+def test_a_relit_picture_is_compared_with_the_plate_of_its_light() -> None:
+    scene = make_scene(5)
+    stripes = np.where(np.arange(WIDTH) // 8 % 2, 0.3, 0.9)[:, None].astype(np.float32)  # no smooth gain fits them
+    lit = (scene.plate * stripes + 0.5).astype(np.uint8)
+    picture = np.where(scene.masks[3][..., None] > 127, scene.pictures[3], lit)
+    late, shifted = np.roll(scene.masks[3], 4, 1), np.roll(scene.pictures[3], 4, 1)
+    flat = Plate.given(scene.plate, 1.5)
+
+    def masked(seen: bool | None) -> np.ndarray:
+        plate = None if seen is None else LitPlate(lit, np.full((HEIGHT, WIDTH), seen))
+        return mask_relit_picture(picture, late, shifted, flat, lit=plate)
+
+    truth = scene.masks[3]
+    assert iou(masked(True), truth) > iou(masked(None), truth) + 0.01
+    np.testing.assert_array_equal(masked(False), masked(None))  # negative control: where no frame shows it
+
+
+def test_a_smaller_plate_is_seen_where_all_of_a_pixel_is() -> None:
+    seen = np.ones((4, 8), bool)
+    seen[0, 3] = False
+    small = LitPlate(np.full((4, 8, 3), 90, np.uint8), seen).shrunk((4, 2))
+    np.testing.assert_array_equal(small.seen, [[True, False, True, True], [True, True, True, True]])
+    assert (small.picture == 90).all()
+
+
+def test_masks_and_plates_do_not_depend_on_the_order_of_units(tmp_path: Path) -> None:
+    session = segmented(write_session(tmp_path / "s.zarr", one_light(35)))
+    kinds, found = ("relit/mask_raw", "hdri_background"), []
+    found.append([session.read(f"cameras/c00/{kind}") for kind in kinds])
+    stage, config = Segment(), SegmentConfig()
+    units = stage.prepare(session, config)
+    for unit in reversed(units):
+        stage.run(session, config, unit)
+    found.append([session.read(f"cameras/c00/{kind}") for kind in kinds])
+    assert len(units) > 1 and found[0][0].any()
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)

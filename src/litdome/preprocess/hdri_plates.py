@@ -1,7 +1,7 @@
 """The clean plate under the light of an HDRI: what a camera sees without the person, of the relit frames it lights.
 
 Where the person is in a relit frame is taken from the flat frames on both sides, so no mask of the relit frame itself
-is needed: whoever looks for the person there may compare it with the plate of its light.
+is needed, and its mask can be made against the plate of its light.
 """
 
 from __future__ import annotations

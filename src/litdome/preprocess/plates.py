@@ -92,6 +92,24 @@ class Plate:
         return Plate(self.picture[region], self.confidence[region], self.person_odds, noise_codes)
 
 
+@dataclass(frozen=True, eq=False)
+class LitPlate:
+    """What a camera sees without the person under an HDRI, where enough relit frames show it.
+
+    Attributes:
+        picture: Shape (y, x, 3), uint8.
+        seen: Whether they do, shape (y, x).
+    """
+
+    picture: UInt8Array
+    seen: BoolArray
+
+    def shrunk(self, size: tuple[int, int]) -> LitPlate:
+        """The plate for pictures of ``size`` = (width, height), seen where all of a pixel is."""
+        seen = cv2.resize(self.seen.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) == 255
+        return LitPlate(shrink(self.picture, size), np.asarray(seen))
+
+
 def color_bins(picture: UInt8Array) -> npt.NDArray[np.int32]:
     """Bin of each pixel's colour, shape (...,), 0..4095, of RGB in the last axis."""
     high = (picture >> (8 - COLOR_BITS)).astype(np.int32)

@@ -1,5 +1,6 @@
 """The person in a relit picture: most of its pixels differ from any flat one, so the mask is carried from the flat
-frames around it, and corrected near its outline under a gain that is fitted outside the person."""
+frames around it, and corrected near its outline: against the plate of its light where that is known, else under a gain
+that is fitted outside the person."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from litdome.preprocess.plates import Plate
+from litdome.preprocess.plates import LitPlate, Plate
 from litdome.preprocess.silhouettes import (
     THRESHOLD,
     difference_to_plate,
@@ -19,6 +20,7 @@ from litdome.stage import UInt8Array
 
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+GAINS = 0.02, 50.0
 
 
 def fit_gain(picture: UInt8Array, plate: UInt8Array, person: npt.NDArray[np.bool_]) -> Float32Array:
@@ -47,7 +49,7 @@ def fit_gain(picture: UInt8Array, plate: UInt8Array, person: npt.NDArray[np.bool
     target = np.log(seen[usable] / clean[usable])
     fits = [_robust_fit(terms[usable], target[:, channel]) for channel in range(3)]
     small = np.exp(terms @ np.stack(fits, axis=-1)).astype(np.float32)
-    return np.asarray(cv2.resize(np.clip(small, 0.02, 50), (width, height)), np.float32)
+    return np.asarray(cv2.resize(np.clip(small, *GAINS), (width, height)), np.float32)
 
 
 def _quadratic(
@@ -69,18 +71,26 @@ def _robust_fit(terms: npt.NDArray[np.float64], target: Float32Array) -> npt.NDA
 
 
 def mask_relit_picture(
-    picture: UInt8Array, carried: UInt8Array, as_flat: UInt8Array, plate: Plate, *, threshold: float = THRESHOLD
+    picture: UInt8Array,
+    carried: UInt8Array,
+    as_flat: UInt8Array,
+    plate: Plate,
+    *,
+    lit: LitPlate | None = None,
+    threshold: float = THRESHOLD,
 ) -> UInt8Array:
     """Coverage of the person in a relit picture: a carried mask, corrected near its outline.
 
-    The picture is brought under flat light by the fitted gain and compared with the plate. Where it does not differ
-    although the flat frame did, the person has moved away; where flat could not tell either, the carried mask stands.
+    The picture is brought under flat light, by what its light does to the plate or by the fitted gain, and compared
+    with the plate. Where it does not differ although the flat frame did, the person has moved away; where flat could
+    not tell either, the carried mask stands.
 
     Args:
         picture: Shape (y, x, 3), under an HDRI.
         carried: The flat masks carried to its time, shape (y, x).
         as_flat: The flat frames carried to its time, shape (y, x, 3).
         plate: Under flat light, of the same size.
+        lit: Under the picture's light, likewise.
         threshold: As for `mask_flat_picture`.
 
     Returns:
@@ -93,7 +103,8 @@ def mask_relit_picture(
     person = cv2.dilate(inside, np.ones((2 * band_px + 1,) * 2, np.uint8)) > 0
     gain = fit_gain(picture, plate.picture, person)
     region = _box(person, 2 * band_px)
-    flattened = np.clip(picture[region] / gain[region] + 0.5, 0, 255).astype(np.uint8)
+    local_gain = gain[region] if lit is None else _known_gain(lit, plate.picture, gain, region)
+    flattened = np.clip(picture[region] / local_gain + 0.5, 0, 255).astype(np.uint8)
     misfit = cv2.absdiff(flattened, plate.picture[region])[~person[region]]
     noise = max(plate.noise_codes / float(np.median(gain)), 1.4826 * float(np.median(misfit)) if misfit.size else 0)
     noisy = plate.cropped(region, noise)
@@ -105,6 +116,12 @@ def mask_relit_picture(
     corrected = _correct_outline(carried[region], evidence, picture[region], band_px)
     out[region] = edge_coverage(difference, corrected, threshold=threshold)
     return out
+
+
+def _known_gain(lit: LitPlate, plate: UInt8Array, fitted: Float32Array, region: tuple[slice, slice]) -> Float32Array:
+    """Gain of the light on coded values where its plate was seen, else the fitted one, of a region."""
+    gain = np.maximum(lit.picture[region], 1) / np.maximum(plate[region], 1).astype(np.float32)
+    return np.asarray(np.where(lit.seen[region][..., None], np.clip(gain, *GAINS), fitted[region]), np.float32)
 
 
 def _correct_outline(carried: UInt8Array, evidence: Float32Array, picture: UInt8Array, band_px: int) -> UInt8Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ import numpy as np
 from litdome.errors import InputError, MissingWeightsError
 from litdome.media.folders import IMAGE_SUFFIXES
 from litdome.preprocess.hdri_plates import LONG_SIDE_PX, MIN_FRAMES, plate_under_hdri
-from litdome.preprocess.plates import Plate, Votes, average_votes
+from litdome.preprocess.plates import LitPlate, Plate, Votes, average_votes
 from litdome.preprocess.segmenters import mediapipe
 from litdome.preprocess.segmenters.clean_plate import PlateMasks, is_given, make_plate, spread_frames
 from litdome.preprocess.segmenters.imported import (
@@ -41,7 +41,7 @@ class Segment:
     """Raw masks of flat and relit pictures; writes the plate where the recording had none."""
 
     name: ClassVar[str] = "segment"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     summary: ClassVar[str] = "mask the person in every picture"
     needs: ClassVar[tuple[str, ...]] = ("ingest", "flow")
     Config: ClassVar[type[StageConfig]] = SegmentConfig
@@ -84,8 +84,8 @@ class Segment:
         camera = str(unit.camera)
         if unit.start == 0 and not is_given(session, camera):
             self._write_plate(session, config, camera)
-        self._write_hdri_plates(session, config, unit)
-        source = self._source(session, config, camera)
+        lit = self._write_hdri_plates(session, config, unit)
+        source = self._source(session, config, camera, lit)
         for kind in KINDS:
             numbers = range(unit.start, min(unit.stop, session.count(kind)))
             if not numbers:
@@ -125,10 +125,12 @@ class Segment:
         self._loaded: Segmenter | None = None
         self._files: Mapping[str, MaskFiles] | None = None
 
-    def _source(self, session: SessionLike, config: SegmentConfig, camera: str) -> MaskSource:
+    def _source(
+        self, session: SessionLike, config: SegmentConfig, camera: str, lit: Callable[[int], LitPlate]
+    ) -> MaskSource:
         """What gives the masks of a camera's pictures by kind and number."""
         if config.source == "plate":
-            return PlateMasks(session, config, camera, self._plate(session, config, camera)[0])
+            return PlateMasks(session, config, camera, self._plate(session, config, camera)[0], lit)
         if config.source == "import":
             files = self._masks_to_import(session, config)[camera]
             return partial(masks_from_files, session, camera, files, config.masks_scale)
@@ -186,23 +188,31 @@ class Segment:
         session.set_attrs(path, unsure_permille=round(1000 * float((plate.confidence < 0.5).mean()), 2))
         self._plates[camera] = (plate, None)
 
-    def _write_hdri_plates(self, session: SessionLike, config: SegmentConfig, unit: Unit) -> None:
-        """The unit's share of the plates under HDRIs: which unit makes which only spreads the work."""
-        camera = str(unit.camera)
-        mine = _hdris_of_unit(session, unit)
-        if not mine:
-            return
+    def _write_hdri_plates(self, session: SessionLike, config: SegmentConfig, unit: Unit) -> Callable[[int], LitPlate]:
+        """Write the unit's share of the plates under HDRIs; gives those and any other, as small as masks are made."""
+        camera, mine = str(unit.camera), _hdris_of_unit(session, unit)
         plate, _ = self._plate(session, config, camera)
         masks = PlateMasks(session, config, camera, plate.shrunk(LONG_SIDE_PX))
-        for hdri in mine:
+
+        @lru_cache(maxsize=session.shard_frames)
+        def lit(hdri: int) -> LitPlate:
             picture, coverage = plate_under_hdri(session, camera, hdri, masks)
-            session.write(f"cameras/{camera}/hdri_background", hdri, picture[None])
-            session.write(f"cameras/{camera}/hdri_coverage", hdri, coverage[None])
+            if hdri in mine:
+                session.write(f"cameras/{camera}/hdri_background", hdri, picture[None])
+                session.write(f"cameras/{camera}/hdri_coverage", hdri, coverage[None])
+            return LitPlate(picture, coverage > 0).shrunk((plate.picture.shape[1], plate.picture.shape[0]))
+
+        for hdri in mine:
+            lit(hdri)
+        return lit
 
 
-def _hdris_of_unit(session: SessionLike, unit: Unit) -> range:
-    units = len(session.shards(max(session.count(kind) for kind in KINDS)))
-    return range(unit.start // session.shard_frames, len(session.hdri_names), units)
+def _hdris_of_unit(session: SessionLike, unit: Unit) -> list[int]:
+    """Whose plates a unit writes: of entries that light one of its pictures first; the first unit, unlit ones."""
+    first: dict[int, int] = {}
+    for hdri, relit in zip(session.pairs.hdri.tolist(), session.pairs.relit.tolist(), strict=True):
+        first.setdefault(hdri, relit)
+    return [hdri for hdri in range(len(session.hdri_names)) if unit.start <= first.get(hdri, 0) < unit.stop]
 
 
 def _load_network(config: SegmentConfig) -> Segmenter:

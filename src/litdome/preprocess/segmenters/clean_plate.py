@@ -2,11 +2,12 @@
 
 Flat-lit frames are compared with the camera's plate. A relit frame cannot be (most of its pixels differ): its mask
 is carried from the flat frames around it along half the flow and then corrected near its outline, against the plate
-under a gain fitted outside the person.
+under its light: as relit frames show it, else under a gain fitted outside the person.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import cv2
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from litdome.preprocess.flow import shrink, working_size
 from litdome.preprocess.motion import Carry, read_segment, segment_from_flat
-from litdome.preprocess.plates import Plate, Votes, average_votes, spread_votes, still_noise
+from litdome.preprocess.plates import LitPlate, Plate, Votes, average_votes, spread_votes, still_noise
 from litdome.preprocess.relit_masks import mask_relit_picture
 from litdome.preprocess.segmenters.protocol import Masks
 from litdome.preprocess.segmenters.settings import SegmentConfig
@@ -26,11 +27,20 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 class PlateMasks:
-    """Masks of one camera against its plate; flat frames are looked at once."""
+    """Masks of one camera against its plate, and against that of an HDRI where ``lit`` gives it; flat frames are looked
+    at once."""
 
-    def __init__(self, session: SessionLike, config: SegmentConfig, camera: str, plate: Plate) -> None:
+    def __init__(
+        self,
+        session: SessionLike,
+        config: SegmentConfig,
+        camera: str,
+        plate: Plate,
+        lit: Callable[[int], LitPlate] | None = None,
+    ) -> None:
         self._session, self._config, self._camera, self.plate = session, config, camera, plate
         self._size = (plate.picture.shape[1], plate.picture.shape[0])
+        self._lit = lit
         self.flat = lru_cache(maxsize=session.shard_frames + 2)(self._look_at_flat)
         self._pair_of_relit = {int(n): pair for pair, n in enumerate(session.pairs.relit)}
 
@@ -60,7 +70,9 @@ class PlateMasks:
             sides = zip(self.flat(segment.start), self.flat(segment.end), strict=True)
             as_flat, carried = (carry.blend(start, end) for start, end in sides)
         picture = shrink(self._session.read_frame(self._camera, "relit", n), self._size)
-        return mask_relit_picture(picture, carried, as_flat, self.plate, threshold=self._config.threshold)
+        hdri = int(self._session.pairs.hdri[pair])
+        lit = None if self._lit is None or hdri < 0 else self._lit(hdri)
+        return mask_relit_picture(picture, carried, as_flat, self.plate, lit=lit, threshold=self._config.threshold)
 
     def _full_size(self, mask: UInt8Array) -> UInt8Array:
         """The mask at the size of the stored pictures."""
