@@ -15,11 +15,12 @@ import platform
 import resource
 import time
 from collections.abc import Callable
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
 
-from litdome.preprocess.align import read_pair
+from litdome.preprocess.align import read_pair, read_view
 from litdome.preprocess.compensation import compensate
 from litdome.preprocess.flow import estimate_flow, shrink, working_size
 from litdome.preprocess.motion import MOTION_LONG_SIDE_PX
@@ -46,17 +47,21 @@ def main() -> None:
     print("{} pairs of {}, {}x{}".format(given.pairs, camera, *session.size(camera)))
     inside = np.flatnonzero(session.pairs.next_flat >= 0)
     costs: dict[str, list[float]] = {"read": [], "measure": [], "of which compensate": [], "dis": []}
+    flats = lru_cache(maxsize=2)(partial(read_view, session, camera, "flat"))
     for pair in inside[np.linspace(0, len(inside) - 1, given.pairs + 1).astype(int)]:
-        motion, flat, next_flat, relit = read_pair(session, camera, int(pair))
+        motion, flat, next_flat, relit = read_pair(session, camera, int(pair), flats)
         if motion is None or next_flat is None:
             continue
-        lumas = [cv2.cvtColor(view.picture, cv2.COLOR_RGB2GRAY) for view in (flat, next_flat)]
-        costs["read"].append(cpu_ms(lambda pair=pair: read_pair(session, camera, int(pair))))
+        _ = flat.small.luma  # the pair before has asked for it
         costs["measure"].append(cpu_ms(lambda seen=(motion, flat, next_flat, relit): measure_pair(*seen)))
+        lumas = flat.small.luma, next_flat.small.luma
         costs["of which compensate"].append(
-            cpu_ms(lambda seen=(motion, flat.picture, next_flat.picture): compensate(*seen))
+            cpu_ms(lambda seen=(motion, flat.picture, next_flat.picture, lumas): compensate(*seen))
         )
         costs["dis"].append(cpu_ms(lambda lumas=lumas: estimate_flow(*lumas)))
+        flats.cache_clear()
+        flats(int(session.pairs.flat[pair]))
+        costs["read"].append(cpu_ms(lambda pair=pair: read_pair(session, camera, int(pair), flats)))
     for name, values in costs.items():
         print(f"{name}: {np.median(values[1:]):.1f} ms")  # the first pair fills caches
     if given.raft:

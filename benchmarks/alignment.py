@@ -34,7 +34,6 @@ from litdome.preprocess.compensation import compensate, doubt_features
 from litdome.preprocess.flow import coarse_flow, dense_flow, estimate_flow, normalise_brightness, shrink, working_size
 from litdome.preprocess.motion import FIELD_LONG_SIDE_PX, Motion, Segment, Step, compose, resize_flow, warp
 from litdome.preprocess.plates import Plate, average_votes, spread_votes, still_noise
-from litdome.preprocess.relit_motion import relit_motion
 from litdome.preprocess.silhouettes import mask_flat_picture
 
 DATA = Path(os.environ.get("LITDOME_DATA", "../shared/data"))
@@ -178,16 +177,15 @@ def measure(clip: Clip, every: int) -> Found:
             for name in ("flat", "mean", "ours"):
                 found.scores.setdefault(f"unreliable {name}", []).append(psnr(pictures[name], hidden, least))
         true, back = clip.step(t + 1, t), clip.step(t, t + 1)
-        field_ = relit_motion(motion, working_size(*flat.shape[1::-1], FIELD_LONG_SIDE_PX))
-        way, inside = resize_flow(field_.to_start, clip.size), clip.small(person)
+        way, inside = resize_flow(ours.field.to_start, clip.size), clip.small(person)
         length = np.linalg.norm(true[0], axis=-1)
         confirmed = np.linalg.norm(compose(true[0], back[0]), axis=-1) < 0.5 + 0.05 * length
         error = np.linalg.norm(way - true[0], axis=-1)
         estimate = ours.shift_px * (LONG_SIDE_PX / max(flat.shape))
         stack = np.stack([estimate, length, error, ours.reliability, confirmed], -1)
         found.pixels.append(stack[inside])
-        features = cv2.resize(doubt_features(field_, flat, other), clip.size)
-        found.features.append(features[inside])
+        lumas = (shrink(clip.lumas[i], ours.field.near_end.shape[::-1]) for i in (t, t + 2))
+        found.features.append(cv2.resize(doubt_features(ours.field, *lumas), clip.size)[inside])
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import ClassVar
 
 import numpy as np
@@ -90,7 +92,7 @@ class Align:
                 "u1",
                 ("pair", "y", "x", "channel"),
                 unit="codes, RGB",
-                description="flat picture at the relit time, by half flow from both sides",
+                description="flat picture at the relit time, from both sides",
             )
             small = working_size(width, height, MOTION_LONG_SIDE_PX)
             for name, what in WEIGHTS.items():
@@ -122,10 +124,11 @@ class Align:
         weights = {name: np.zeros((len(pictures), small[1], small[0]), np.uint8) for name in WEIGHTS}
         parts = np.full((len(pictures), len(FIELDS)), np.nan, np.float32)
         regions = _regions(session, camera)
+        flats = lru_cache(maxsize=2)(partial(read_view, session, camera, "flat"))
         for i, pair in enumerate(range(unit.start, unit.stop)):
             if not _is_usable(session, camera, pair):
                 continue
-            motion, flat, next_flat, relit = read_pair(session, camera, pair, regions)
+            motion, flat, next_flat, relit = read_pair(session, camera, pair, flats, regions)
             measured, found = measure_pair(motion, flat, next_flat, relit)
             parts[i], pictures[i] = measured.row, flat.picture if found is None else found.picture
             if found is not None:
@@ -186,7 +189,7 @@ def _regions(session: SessionLike, camera: str) -> tuple[str, ...] | None:
 
 
 def read_pair(
-    session: SessionLike, camera: str, pair: int, regions: tuple[str, ...] | None = None
+    session: SessionLike, camera: str, pair: int, flats: Callable[[int], View], regions: tuple[str, ...] | None = None
 ) -> tuple[Motion | None, View, View | None, View]:
     """The motion around a pair whose pictures are there, its flat, next flat and relit picture.
 
@@ -194,16 +197,18 @@ def read_pair(
 
     Args:
         session, camera, pair: Where.
+        flats: Gives the camera's flat pictures; most are asked for twice.
         regions: Of the part labels of relit pictures, where there are some.
     """
     motion = read_motion(session, camera, pair)
     has_next = motion is not None and motion.segment.alpha <= 1
-    flat = _view(session, camera, "flat", int(session.pairs.flat[pair]))
-    next_flat = _view(session, camera, "flat", int(session.pairs.next_flat[pair])) if has_next else None
-    return motion, flat, next_flat, _view(session, camera, "relit", int(session.pairs.relit[pair]), regions)
+    flat = flats(int(session.pairs.flat[pair]))
+    next_flat = flats(int(session.pairs.next_flat[pair])) if has_next else None
+    return motion, flat, next_flat, read_view(session, camera, "relit", int(session.pairs.relit[pair]), regions)
 
 
-def _view(session: SessionLike, camera: str, kind: Kind, n: int, regions: tuple[str, ...] | None = None) -> View:
+def read_view(session: SessionLike, camera: str, kind: Kind, n: int, regions: tuple[str, ...] | None = None) -> View:
+    """One picture of a camera with its mask, and its part labels where ``regions`` are given."""
     path = f"cameras/{camera}/{kind}"
     picture, mask = session.read_frame(camera, kind, n), session.read_at(f"{path}/mask", n)
     return View(picture, mask) if regions is None else View(picture, mask, session.read_at(f"{path}/parts", n), regions)

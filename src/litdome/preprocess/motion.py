@@ -43,7 +43,8 @@ class Segment:
 
 
 @lru_cache(maxsize=8)
-def _grid(height: int, width: int) -> Float32Array:
+def pixel_grid(height: int, width: int) -> Float32Array:
+    """x and y of each pixel, shape (y, x, 2)."""
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     return np.stack([x, y], axis=-1)
 
@@ -55,7 +56,7 @@ def warp(picture: npt.NDArray[Any], displacement: Float32Array) -> npt.NDArray[A
         picture: Shape (y, x) or (y, x, channel).
         displacement: Shape (y, x, 2), px.
     """
-    lookup = displacement + _grid(*displacement.shape[:2])
+    lookup = displacement + pixel_grid(*displacement.shape[:2])
     return np.asarray(cv2.remap(picture, lookup, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 

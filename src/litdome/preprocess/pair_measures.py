@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass, fields, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from litdome.preprocess.compensation import Compensated, compensate
 from litdome.preprocess.flow import shrink, working_size
-from litdome.preprocess.motion import MOTION_LONG_SIDE_PX, Carry, Motion, warp
+from litdome.preprocess.motion import MOTION_LONG_SIDE_PX, Carry, Motion, resize_flow, warp
 from litdome.preprocess.regions import REGIONS, region_masks, region_means
 from litdome.stage import UInt8Array
 
@@ -70,18 +71,24 @@ class View:
     parts: UInt8Array | None = None
     regions: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def luma(self) -> UInt8Array:
         """Shape (y, x)."""
         return np.asarray(cv2.cvtColor(self.picture, cv2.COLOR_RGB2GRAY), np.uint8)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.picture.shape[1], self.picture.shape[0]
 
     @property
     def inside(self) -> BoolArray:
         """The person, shape (y, x)."""
         return self.mask > 127
 
+    @cached_property
     def small(self) -> View:
-        """At the motion's size, without labels."""
+        """At the motion's size, without labels; kept, as a flat picture is seen by the pairs before and after it."""
         return View(_small(self.picture), _small(self.mask))
 
 
@@ -97,14 +104,16 @@ def measure_pair(
     Returns:
         What was measured, and what the motion says of every pixel; None without a motion.
     """
-    small, small_relit = flat.small(), relit.small()
+    small, small_relit = flat.small, relit.small
     if motion is None:
         return _measure_light(small, small, small_relit), None
-    found = compensate(motion, flat.picture, None if next_flat is None else next_flat.picture)
-    carry = Carry.along(motion.segment)
-    next_mask = small.mask if next_flat is None else _small(next_flat.mask)
-    picture = warp(small.picture, carry.to_end if next_flat is None else carry.to_start)
-    carried = View(picture, carry.blend(small.mask, next_mask))
+    after = None if next_flat is None else next_flat.small
+    pictures = flat.picture, None if next_flat is None else next_flat.picture
+    found = compensate(motion, *pictures, (small.luma, None if after is None else after.luma))
+    to_start, to_end = (resize_flow(way, small.size) for way in (found.field.to_start, found.field.to_end))
+    carry = Carry(to_start, to_end, min(motion.segment.alpha, 1.0))
+    picture = warp(small.picture, carry.to_end if after is None else carry.to_start)
+    carried = View(picture, carry.blend(small.mask, (after or small).mask))
     measured = _measure_light(small, carried, small_relit)
     if measured.mask_part == 0:
         return measured, found
