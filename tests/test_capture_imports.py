@@ -157,6 +157,20 @@ def test_what_is_neither_is_refused_and_nothing_is_left(tmp_path: Path, capsys: 
     assert "14 maps from frame 3 on" in capsys.readouterr().err
 
 
+def test_an_option_of_the_other_kind_of_capture_is_no_silent_wish(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pose, goliath, out = humanolat_pose(tmp_path), goliath_capture(tmp_path), str(tmp_path / "out")
+    for capture, option, value, words in (
+        (pose, "--cameras", "Cam00", "for captures of Goliath"),
+        (goliath, "--hdris", str(tmp_path / "maps"), "for captures of HumanOLAT"),
+        (goliath, "--first-hdri", "3", "for captures of HumanOLAT"),
+        (pose, "--first-hdri", "-4", "-4 is not in the range"),
+    ):
+        assert run(["import", str(capture), out, option, value]) == 2
+        assert words in capsys.readouterr().err and not Path(out).exists()
+
+
 @pytest.mark.parametrize("bits", [8, 10, 12])
 def test_avif_of_every_depth_fills_its_codes(tmp_path: Path, bits: int) -> None:
     ramp = np.linspace(0, 2**bits - 1, 64 * 48).reshape(48, 64).astype(np.uint8 if bits == 8 else np.uint16)
