@@ -227,7 +227,7 @@ def stage(frames: int) -> Filmed:
     return Filmed(np.stack(flats), masks[masks.files[0]][0::2][: len(flats)], against_plate(given))
 
 
-def walk(frames: int, camera: str = "c03") -> Filmed:
+def walk(frames: int, camera: str) -> Filmed:
     """real-walk's flat pictures at a third of their size, and the plate that their median makes."""
     size = (360, 640)
     with av.open(str(DATA / "real-walk" / "cameras" / f"{camera}.mp4")) as video:
@@ -281,6 +281,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=89, help="pictures of each sequence, odd")
     parser.add_argument("--steps", type=int, default=400, help="training steps of the small network")
     parser.add_argument("--only", default="real,dance,stage,walk,vote")
+    parser.add_argument("--camera", default="c03", help="of real-walk")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
@@ -289,7 +290,9 @@ def main() -> None:
         "real": lambda: print_real(90 if frames == 89 else frames),
         "dance": lambda: print_underexposed("dance-twirl, small network", dance(frames, arguments.steps)),
         "stage": lambda: print_underexposed("simulated stage, plate", stage(min(frames, 41))),
-        "walk": lambda: print_underexposed("real-walk c03, plate", walk(min(frames, 49))),
+        "walk": lambda: print_underexposed(
+            f"real-walk {arguments.camera}, plate", walk(min(frames, 49), arguments.camera)
+        ),
         "vote": print_vote,
     }
     for name in arguments.only.split(","):
