@@ -6,13 +6,14 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
 from litdome.errors import UsageError
 from litdome.geometry import Camera, Rig
 from litdome.lighting import sh_basis
 from litdome.synth.lights import DirectionalLights, face_radius
-from litdome.synth.render import Float32Array, IntArray, camera_rays
+from litdome.synth.render import Float32Array, camera_rays
 from litdome.synth.rig import TARGET
 
 WALL_RADIUS_M = 4.5  # where the lights are infinitely far away
@@ -20,8 +21,10 @@ WALL_ALBEDO = 0.025  # darker than black shoes, so that plates tell people apart
 DIM_FACE = 0.25  # of an LED's face, of the radiance of its cell, where the lights are infinitely far away
 GLOW = 0.008  # of an LED's face, at its rim: what lens and diffuser scatter around it
 GLOW_FACES = 1.0  # how far the glow reaches, radii of the face
+FAINT = 3e-5  # of the glow at the rim: not kept
 FloatArray = npt.NDArray[np.float64]
-Wall = tuple[Float32Array, IntArray, Float32Array, Float32Array, Float32Array]
+NEIGHBOURS = 7  # LEDs whose glow may reach a pixel: beyond one spacing nothing is left of it
+Wall = tuple[Float32Array, csr_matrix, Float32Array, Float32Array]
 
 
 def wall_picture(camera: Camera, lights: DirectionalLights) -> Float32Array:
@@ -36,13 +39,13 @@ def wall_picture(camera: Camera, lights: DirectionalLights) -> Float32Array:
     face, glow = DIM_FACE, 0.0
     if lights.positions is not None:
         face, glow = 4 / (count * face_radius(count) ** 2), GLOW  # solid angle of a cell over that of a face
-    basis, led, dot, halo, panels = _wall(camera, lights.directions.tobytes(), tuple(centre.tolist()), radius_m)
+    of_leds = lights.directions.tobytes()
+    basis, shining, dot, panels = _wall(camera, of_leds, tuple(centre.tolist()), radius_m, glow)
     rgb = lights.rgb
     coefficients = sh_basis(lights.directions.astype(np.float64)).T @ rgb
     coefficients *= np.array([1.0] + [2 / 3] * 3 + [1 / 4] * 5)[:, None]
     panel = np.maximum(basis @ coefficients.astype(np.float32), 0) * (WALL_ALBEDO * panels[:, None])
-    shining = rgb[led] * np.float32(face * count / (4 * np.pi))
-    picture = panel * (1 - dot) + (dot + np.float32(glow) * halo) * shining
+    picture = panel * (1 - dot) + shining @ (rgb * np.float32(face * count / (4 * np.pi)))
     return np.asarray(picture.reshape(camera.height, camera.width, 3), np.float32)
 
 
@@ -78,26 +81,32 @@ def need_cameras_inside(rig: Rig, lights: DirectionalLights) -> None:
 
 
 @lru_cache(maxsize=32)
-def _wall(camera: Camera, directions: bytes, centre: tuple[float, ...], radius_m: float) -> Wall:
-    """Per pixel: irradiance basis (9), the nearest LED, how much of its face is seen, how much of its glow, and the
-    panels' pattern."""
+def _wall(camera: Camera, directions: bytes, centre: tuple[float, ...], radius_m: float, glow: float) -> Wall:
+    """Per pixel: irradiance basis (9), what it sees of each LED's face and glow, how much of a face, and the panels'
+    pattern."""
     leds = np.frombuffer(directions, np.float32).reshape(-1, 3)
     rays = camera_rays(camera, antialias=False)[0].astype(np.float64)
     start = camera.centre - np.array(centre)
     along = rays @ start
     reach = -along + np.sqrt(along**2 + radius_m**2 - start @ start)
     outward = (start + reach[:, None] * rays) / radius_m
-    distance, led = cKDTree(leds).query(outward)
+    distance, led = cKDTree(leds).query(outward, k=np.arange(1, NEIGHBOURS + 1 if glow else 2))
     face = face_radius(len(leds))
     sharpness = reach.mean() / camera.intrinsics[0, 0] / radius_m
     dot = np.clip((face - distance) / sharpness + 0.5, 0, 1)
     halo = (1 - dot) * np.exp(-np.maximum(distance - face, 0) / (GLOW_FACES * face))
+    seen = np.where(halo > FAINT, dot + glow * halo, dot)
+    pixel, of = np.nonzero(seen)
+    shining = csr_matrix((seen[pixel, of].astype(np.float32), (pixel, led[pixel, of])), (len(rays), len(leds)))
     azimuth, height = np.arctan2(outward[:, 0], outward[:, 2]), np.arcsin(np.clip(outward[:, 1], -1, 1))
     seam = np.minimum(_from_line(azimuth, np.pi / 12) * np.cos(height), _from_line(height, np.pi / 12))
     panels = 0.35 + 0.65 * np.clip((seam - 0.006) / sharpness + 0.5, 0, 1)
-    basis = sh_basis(-outward)
-    as_columns = (values[:, None].astype(np.float32) for values in (dot, halo))
-    return basis.astype(np.float32), led, *as_columns, panels.astype(np.float32)
+    return (
+        sh_basis(-outward).astype(np.float32),
+        shining,
+        dot[:, :1].astype(np.float32),
+        panels.astype(np.float32),
+    )
 
 
 def _from_line(angle: npt.NDArray[np.float64], step: float) -> npt.NDArray[np.float64]:
