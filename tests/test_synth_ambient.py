@@ -10,7 +10,7 @@ from test_synth_render import ball, front_camera
 
 from litdome.lighting import latlong_directions, latlong_solid_angles
 from litdome.synth.ambient import cosine_rays, tangent_frames, with_bounce
-from litdome.synth.hdris import HDRI_KINDS, make_hdri
+from litdome.synth.hdris import make_hdri
 from litdome.synth.render import Float32Array, Mesh, Scene, cast_surface
 from litdome.synth.shading import LitVertices, dome_lights, flat_lights, light_vertices, shade, shade_vertices
 
@@ -78,14 +78,14 @@ def test_lights_superpose() -> None:
     pair = (ball((-0.5, 0, 0), 0.5, roughness=0.4), ball((0.6, 0.1, 0), 0.5, roughness=0.6, metallic=0.5))
     scene, camera = Scene(pair), front_camera()
     surface = cast_surface(scene, camera)
-    together = dome_lights(make_hdri("sunset", 3), 12)
+    together = dome_lights(make_hdri("sunset", 3), 6)
 
     def pictures(intensity: Float32Array) -> tuple[Float32Array, Float32Array]:
         lights = replace(together, intensity=intensity)
         lit = with_bounce(scene, light_vertices(scene, (lights,)))
         return shade(scene, surface, lights), shade_vertices(scene, surface, lit, camera.centre)[0]
 
-    each = np.eye(12, dtype=np.float32)[:, :, None] * together.intensity[None]
+    each = np.eye(6, dtype=np.float32)[:, :, None] * together.intensity[None]
     alone = [pictures(intensity) for intensity in each]
     for kind, whole in enumerate(pictures(together.intensity)):
         summed = np.sum([one[kind].astype(np.float64) for one in alone], axis=0)
@@ -93,7 +93,7 @@ def test_lights_superpose() -> None:
         assert np.abs(summed - alone[0][kind] - whole).max() > 1e-3  # one LED less is seen
 
 
-@pytest.mark.parametrize("kind", sorted(HDRI_KINDS))
+@pytest.mark.parametrize("kind", ["room", "sun_and_sky"])
 def test_irradiance_is_the_quadrature_of_the_map(kind: str) -> None:
     hdr = make_hdri(kind, 1)
     mesh = ball((0, 0, 0), 1.0, reflectance=0.0)

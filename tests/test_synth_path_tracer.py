@@ -108,14 +108,14 @@ def test_a_highlight_of_a_dielectric_is_what_a_path_tracer_says(tmp_path: Path, 
     assert np.sqrt(((ours - theirs)[at] ** 2).mean()) < 0.003
 
 
-@pytest.mark.parametrize("roughness", [0.3, 0.5, 0.8])
+@pytest.mark.parametrize("roughness", [0.3, 0.8])
 def test_a_white_metal_loses_as_much_light_in_a_furnace_as_in_a_path_tracer(tmp_path: Path, roughness: float) -> None:
     mesh = painted(ball((0, 0, 0), 0.9), (1.0, 1.0, 1.0), metallic=1.0, roughness=roughness)
     scene = Scene((mesh,))
     surface = cast_surface(scene, CAMERA)
     middle = (surface.normal * surface.to_viewer).sum(axis=1) > 0.5
     theirs = trace(tmp_path, CAMERA, [(mesh, metal(roughness, (1.0, 1.0, 1.0)))], None)
-    fine, coarse = (shade(scene, surface, flat_lights(count))[middle].mean() for count in (4096, 128))
+    fine, coarse = (shade(scene, surface, flat_lights(count))[middle].mean() for count in (2048, 128))
     expected = theirs.reshape(-1, 3)[surface.pixels][middle].mean()
     assert abs(fine / expected - 1) < 0.015
     assert -0.08 < coarse / expected - 1 < 0  # LEDs 20 degrees apart widen what they light
