@@ -22,9 +22,10 @@ from litdome.synth.boards import (
     intrinsic_poses,
     write_board_takes,
 )
+from litdome.synth.camera_setup import CameraSetup
 from litdome.synth.dome import wall_picture
 from litdome.synth.recording import plan_take
-from litdome.synth.rig import make_rig
+from litdome.synth.rig import make_rig, place_cameras
 from litdome.synth.shading import flat_lights
 
 
@@ -123,6 +124,22 @@ def test_the_joint_take_connects_all_cameras() -> None:
         shared += np.outer(seen, seen)
     assert min(shared[k, k + 1] for k in range(3)) >= 2
     assert shared[0, 3] == 0  # one-sided: opposite cameras never share it
+
+
+def test_the_joint_take_connects_face_cameras_with_the_ring() -> None:
+    setup, design, rng = CameraSetup(face_cameras=2), board_for(320), np.random.default_rng(1)
+    face = np.array([[-0.05, 1.55, 0.1], [0.05, 1.55, 0.1]])
+    rig = place_cameras(setup, 3, joints=face[None], faces=face, width=180, height=320, seed=0)
+    alone = extrinsic_poses(make_rig(3, width=180, height=320), design, 12, np.random.default_rng(1))
+    poses = extrinsic_poses(rig, design, 12, rng)
+    np.testing.assert_array_equal(poses[:12], alone)  # for the ring the take stays what it is without them
+    black = np.zeros((320, 180, 3), np.float32)
+    shared = np.zeros((5, 5), int)
+    for pose in poses[12:]:
+        pictures = [film_board(camera, design, pose, black, rng) for camera in rig.cameras]
+        seen = np.array([len(find(picture, design)[0]) >= 6 for picture in pictures])
+        shared += np.outer(seen, seen)
+    assert shared[1, 3] >= 2 and shared[3, 4] >= 2, shared
 
 
 def test_board_takes_lie_where_a_recording_has_them(tmp_path: Path) -> None:
