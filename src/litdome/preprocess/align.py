@@ -76,7 +76,7 @@ class Align:
     """Scores every pair of every camera, decides which to keep, and stores flat pictures moved to the relit time."""
 
     name: ClassVar[str] = "align"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     summary: ClassVar[str] = "measure misalignment of pairs and compensate it"
     needs: ClassVar[tuple[str, ...]] = ("flow", "deflicker")
     Config: ClassVar[type[StageConfig]] = AlignConfig

@@ -21,6 +21,7 @@ from litdome.stage import SessionLike, UInt8Array
 Float32Array = npt.NDArray[np.float32]
 MOTION_LONG_SIDE_PX = 640  # what was measured there and stored coarser needs no finer field
 FIELD_LONG_SIDE_PX = 240  # what the steps beside add is kept at: 1080p is stored with a point per 8 px
+GRID_STEP_PX = 256  # sizes of kept grids
 UNDONE_SHARE, UNDONE_PERMILLE = 0.5, 4.7
 FIXED_POINT_STEPS = 2  # y + a F(y) = x: the error falls by the flow's gradient a step; two leave < 0.1 px on people
 
@@ -43,10 +44,14 @@ class Segment:
 
 
 @lru_cache(maxsize=8)
-def pixel_grid(height: int, width: int) -> Float32Array:
-    """x and y of each pixel, shape (y, x, 2)."""
+def _grid(height: int, width: int) -> Float32Array:
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     return np.stack([x, y], axis=-1)
+
+
+def pixel_grid(height: int, width: int) -> Float32Array:
+    """x and y of each pixel, shape (y, x, 2), not to be written to: part of one that pictures of other sizes share."""
+    return _grid(*(-(-length // GRID_STEP_PX) * GRID_STEP_PX for length in (height, width)))[:height, :width]
 
 
 def warp(picture: npt.NDArray[Any], displacement: Float32Array) -> npt.NDArray[Any]:
@@ -65,7 +70,9 @@ def resize_flow(flow: Float32Array, size: tuple[int, int]) -> Float32Array:
     if (flow.shape[1], flow.shape[0]) == size:
         return flow
     scale = np.array([size[0] / flow.shape[1], size[1] / flow.shape[0]], np.float32)
-    return np.asarray(cv2.resize(flow, size, interpolation=cv2.INTER_LINEAR) * scale)
+    if size[0] < flow.shape[1]:
+        return np.asarray(cv2.resize(flow, size, interpolation=cv2.INTER_LINEAR) * scale)
+    return np.asarray(cv2.resize(flow * scale, size, interpolation=cv2.INTER_LINEAR))
 
 
 def compose(first: Float32Array, second: Float32Array) -> Float32Array:

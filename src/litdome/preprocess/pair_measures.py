@@ -17,6 +17,7 @@ from litdome.stage import UInt8Array
 
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+MARGIN_PART = 16  # of the long side: 40 px of 640, four times what is kept
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,10 @@ class View:
         """At the motion's size, without labels; kept, as a flat picture is seen by the pairs before and after it."""
         return View(_small(self.picture), _small(self.mask))
 
+    def within(self, box: tuple[slice, slice]) -> View:
+        """Part of the picture, without labels."""
+        return View(self.picture[box], self.mask[box])
+
 
 def measure_pair(
     motion: Motion | None, flat: View, next_flat: View | None, relit: View
@@ -110,11 +115,13 @@ def measure_pair(
     after = None if next_flat is None else next_flat.small
     pictures = flat.picture, None if next_flat is None else next_flat.picture
     found = compensate(motion, *pictures, (small.luma, None if after is None else after.luma))
-    to_start, to_end = (resize_flow(way, small.size) for way in (found.field.to_start, found.field.to_end))
+    box = _around(small.mask, small_relit.mask)
+    to_start, to_end = (resize_flow(way, small.size)[box] for way in (found.field.to_start, found.field.to_end))
     carry = Carry(to_start, to_end, min(motion.segment.alpha, 1.0))
-    picture = warp(small.picture, carry.to_end if after is None else carry.to_start)
-    carried = View(picture, carry.blend(small.mask, (after or small).mask))
-    measured = _measure_light(small, carried, small_relit)
+    here, there = small.within(box), (after or small).within(box)
+    picture = warp(here.picture, to_end if after is None else to_start)
+    carried = View(picture, carry.blend(here.mask, there.mask))
+    measured = _measure_light(small, carried, small_relit.within(box))
     if measured.mask_part == 0:
         return measured, found
     inside = small_relit.inside
@@ -129,7 +136,8 @@ def measure_pair(
 
 
 def _measure_light(flat: View, carried: View, relit: View) -> PairMeasures:
-    """What needs no motion: from the flat picture, the flat one at the relit time, the relit one, all small."""
+    """What needs no motion, all small: from the flat picture, and from it at the relit time and the relit one, of which
+    only the part around the person may be given."""
     inside, inside_relit, luma = flat.inside, relit.inside, flat.luma
     if not inside.any() or not inside_relit.any():
         return PairMeasures(mask_part=0.0)
@@ -144,6 +152,14 @@ def _measure_light(flat: View, carried: View, relit: View) -> PairMeasures:
         flat_level=cv2.mean(luma, outside)[0] if outside.any() else float("nan"),
         light_change=float(cv2.absdiff(relit.picture, carried.picture)[inside_relit].mean()),
     )
+
+
+def _around(mask: UInt8Array, other: UInt8Array) -> tuple[slice, slice]:
+    """Rows and columns of what either mask covers, shape (y, x), and of as much beside it as people move in a step."""
+    left, top, width, height = cv2.boundingRect(cv2.max(mask, other))
+    margin = max(mask.shape) // MARGIN_PART
+    rows = slice(max(top - margin, 0), min(top + height + margin, mask.shape[0]))
+    return rows, slice(max(left - margin, 0), min(left + width + margin, mask.shape[1]))
 
 
 def measure_sharpness(luma: UInt8Array, mask: BoolArray) -> float:
