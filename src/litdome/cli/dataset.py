@@ -111,7 +111,7 @@ def dataset_check(path: Path) -> int:
         findings = check_dataset(path, progress=progress)
     for finding in findings:
         click.echo(finding)
-    click.echo(f"{path}: {len(findings)} findings")
+    click.echo(f"{path}: {len(findings)} finding{'' if len(findings) == 1 else 's'}")
     return 1 if findings else 0
 
 

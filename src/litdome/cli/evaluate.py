@@ -99,6 +99,7 @@ def evaluate_run(
     """Score a run and keep the table (evaluation.json) and example pictures in its folder."""
     from litdome.datasets.metrics import load_lpips
     from litdome.datasets.views import open_dataset
+    from litdome.datasets.withdrawal import need_consent
     from litdome.train_plugins.evaluate import evaluate as score
     from litdome.train_plugins.evaluate import write_evaluation
     from litdome.train_plugins.run import RunFolder
@@ -107,6 +108,7 @@ def evaluate_run(
     lpips = None if lpips_files is None else load_lpips(*lpips_files)
     trainer = load_plugin(run.record.plugin)
     data = open_dataset(Path(run.record.dataset))
+    need_consent(data.attrs["sessions"], None, data.path)
     names = splits or tuple(name for name in data.splits if name != "train")
     if not names:
         raise UsageError(f"{data.path}: holds nothing out", hint="--split train, or another dataset")

@@ -144,6 +144,8 @@ def notes(plans: Sequence[Plan], spec: DatasetSpec) -> list[str]:
     for factor, is_asked in asked.items():
         if is_asked and not any(factor in name.split("_") for name in names):
             found.append(f"no test of a held-out {factor}: no usable pair shows it outside the guard gaps")
+    if not asked["camera"] and spec.splits.cameras != 0 and not any("camera" in name.split("_") for name in names):
+        found.append("no camera is held out: a share is drawn of 3 body cameras or more")
     if "background" not in plans[0].optional:
         found.append("no background: not every camera of every session has a clean plate")
     return found

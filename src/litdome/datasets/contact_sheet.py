@@ -18,7 +18,7 @@ from litdome.store.arrays import ArrayStore
 
 TILE_WIDTH_PX, GAP_PX, LINE_PX = 240, 6, 20
 PAPER, INK = 245, 40
-SHOWN = ("flat", "relit", "flat_compensated", "mask", "weight", "env_ldr")
+SHOWN = ("flat", "relit", "mask", "weight", "flat_compensated", "weight_compensated", "env_ldr")
 UInt8Array = npt.NDArray[np.uint8]
 
 

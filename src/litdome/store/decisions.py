@@ -181,7 +181,7 @@ def strays(decisions: Sequence[Decision], cameras: Sequence[str], pairs: int) ->
             who = f"{decision.action} by {decision.author} of {decision.time}"
             what = [f"camera {camera}, which is not there" for camera in unknown]
             what += [f"pairs {text} of 0:{pairs}" for text in beyond]
-            found.append(f"a decision ({who}, {decision.reason}) is about {', '.join(what)}")
+            found.append(f"a decision ({who}, {decision.reason!r}) is about {', '.join(what)}")
     return found
 
 
