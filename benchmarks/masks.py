@@ -34,6 +34,7 @@ from litdome.preprocess.motion import MOTION_LONG_SIDE_PX, Segment, Step, resize
 from litdome.preprocess.plates import Plate, average_votes, spread_votes, still_noise
 from litdome.preprocess.silhouettes import mask_flat_picture
 from litdome.synth import make_recording
+from litdome.synth.camera_setup import CameraSetup
 
 UInt8Array = npt.NDArray[np.uint8]
 DATA = Path(os.environ.get("LITDOME_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -217,7 +218,10 @@ def stage(frames: int) -> Filmed:
     with tempfile.TemporaryDirectory() as folder:
         take = Path(folder) / "take"
         size = {"width": 288, "height": 512, "hdris": 2, "lights": 64}
-        truth = make_recording(take, cameras=1, pairs=frames - 1, subject="s3", seed=7, boards=False, **size)
+        alone = CameraSetup(face_cameras=0)
+        truth = make_recording(
+            take, cameras=1, camera=alone, pairs=frames - 1, subject="s3", seed=7, boards=False, **size
+        )
         camera = truth.rig.cameras[0].id
         with av.open(str(take / "cameras" / f"{camera}.mp4")) as video:
             flats = [f.to_ndarray(format="rgb24") for n, f in enumerate(video.decode(video=0)) if n % 2 == 0]
