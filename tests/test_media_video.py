@@ -78,6 +78,18 @@ def test_ten_bits_keep_steps_that_eight_bits_lose(tmp_path: Path, codec: str) ->
     assert len(np.unique(found[10].round())) > 24 > 12 > len(np.unique(found[8].round()))
 
 
+@pytest.mark.parametrize("frames", [1, 2, 4])
+def test_short_hevc_videos_keep_their_frames_and_times(tmp_path: Path, frames: int) -> None:
+    path = tmp_path / "short.mp4"
+    for _ in range(4):  # B frames let one in three of the shortest fail
+        with VideoWriter(path, fps=25, bits=10, codec="hevc") as video:
+            for k in range(frames):
+                video.write(np.full((32, 64, 3), 9000 * k, np.uint16))
+        with av.open(str(path)) as container:
+            times = [frame.time * 25 for frame in container.decode(container.streams.video[0])]
+        np.testing.assert_allclose(times, range(frames), atol=1e-6)
+
+
 def test_a_writer_refuses_bits_and_pictures_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="9 bits"):
         VideoWriter(tmp_path / "a.mp4", fps=25, bits=9)

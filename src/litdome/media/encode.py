@@ -20,6 +20,7 @@ TRANSFER_SRGB = 13
 RANGE_TAGS = {"limited": 1, "full": 2}
 Codec = Literal["h264", "hevc"]
 ENCODERS = {"h264": "libx264", "hevc": "libx265"}
+X265 = "log-level=error:bframes=0"  # with B frames, videos shorter than a group of them get times that are not theirs
 PIXELS = {8: ("yuv420p", np.uint8), 10: ("yuv420p10le", np.uint16)}  # by bits: format of the planes, dtype of rgb
 
 
@@ -114,7 +115,7 @@ class VideoWriter:
         self._container = av.open(str(self._partial), "w", format="mp4")
         if self.comment:
             self._container.metadata["comment"] = self.comment
-        options = {"crf": str(self.crf), **({"x265-params": "log-level=error"} if self.codec == "hevc" else {})}
+        options = {"crf": str(self.crf), **({"x265-params": X265} if self.codec == "hevc" else {})}
         self._stream = self._container.add_stream(ENCODERS[self.codec], rate=self.fps, options=options)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, PIXELS[self.bits][0]
         context = self._stream.codec_context
