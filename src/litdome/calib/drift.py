@@ -161,10 +161,13 @@ def _camera_drift(session: SessionLike, camera: str, max_drift_px: float, looks:
     told = [found for found in shifts if found is not None]
     if not told:
         return Drift(camera, None, None, f"{camera}: not checked: too few background features move together")
-    largest = max(told, key=lambda found: found.size_px)
-    hit = next((k for k, found in enumerate(shifts) if is_off(found)), None)
-    if hit is None:
-        return Drift(camera, None, largest, f"{camera}: background still to {largest.size_px:.2f} px")
+    at_rest = [k for k, found in enumerate(shifts) if found is not None and not is_off(found)]
+    since = at_rest[-1] + 1 if at_rest else 0  # a knock lasts: what comes back is a person who outvoted the wall
+    largest = max((f for f in shifts[since:] if f is not None), key=lambda found: found.size_px, default=None)
+    if largest is None:
+        most = max((found for found in told if not is_off(found)), key=lambda found: found.size_px)
+        return Drift(camera, None, most, f"{camera}: background still to {most.size_px:.2f} px")
+    hit = next(k for k in range(since, len(shifts)) if is_off(shifts[k]))
     low, high = (places[hit - 1] if hit else 0), places[hit]
     while high - low > 1:
         middle = (low + high) // 2
