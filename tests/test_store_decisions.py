@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from litdome.errors import StoreError
 from litdome.store.decisions import (
     Decision,
+    DecisionLog,
     add_decision,
     decisions_about,
     effective_keep,
@@ -34,6 +36,19 @@ def test_decisions_about_a_session_of_any_name_are_found(tmp_path: Path) -> None
         add_decision(str(tmp_path / f"{name}.zarr"), decision())
         assert len(read_decisions(str(tmp_path / f"{name}.zarr"))) == 1
     assert read_decisions(str(tmp_path / "none.zarr")) == ()
+
+
+def test_the_later_decision_wins_whatever_zone_its_time_is_written_in(tmp_path: Path) -> None:
+    url = str(tmp_path / "take.zarr")
+    written = {"late": "2026-01-01T11:00:00Z", "early": "2026-01-01T12:30:00+02:00", "middle": "2026-01-01T10:45:00.5"}
+    for reason, time in written.items():
+        add_decision(url, replace(decision(), reason=reason, time=time))
+    log = DecisionLog(url)
+    assert [each.reason for each in log.read()] == ["early", "middle", "late"]
+    add_decision(url, replace(decision(), reason="clock ahead", time="2999-01-01T00:00:00+14:00"))
+    log.read()
+    assert log.add(replace(decision(), reason="now")).time == "2998-12-31T10:00:00.000001+00:00"
+    assert [each.reason for each in read_decisions(url)] == ["early", "middle", "late", "clock ahead", "now"]
 
 
 def test_the_last_decision_about_each_place_is_told() -> None:
@@ -87,6 +102,7 @@ def test_decisions_about_what_is_not_there_are_told_and_change_nothing() -> None
         {"pairs": [1]},
         {"pairs": None},
         {"time": None},
+        {"time": "yesterday"},
     ],
 )
 def test_a_file_that_is_no_decision_is_named(tmp_path: Path, wrong: dict[str, Any]) -> None:

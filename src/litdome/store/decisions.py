@@ -51,7 +51,7 @@ def add_decision(url: str, decision: Decision) -> str:
     Raises:
         StoreError: The disk refuses.
     """
-    stamped = {**asdict(decision), "time": decision.time or _moment()}
+    stamped = {**asdict(decision), "time": decision.time or _written(datetime.now(UTC))}
     files, folder = open_files(decisions_folder(url))
     path = f"{folder}/{stamped['time'].replace(':', '')}-{uuid.uuid4().hex}.json"
     with staged_file(files, path) as stream:
@@ -89,7 +89,7 @@ class DecisionLog:
                 paths = []
         known = self._known | _read_files(files, [path for path in paths if path not in self._known])
         self._known = {path: known[path] for path in paths}
-        return tuple(self._known[path] for path in sorted(paths, key=lambda path: (self._known[path].time, path)))
+        return tuple(self._known[path] for path in sorted(paths, key=lambda path: (_instant(known[path]), path)))
 
     def add(self, decision: Decision) -> Decision:
         """Record a decision now, later than every one that is known, whatever another machine's clock said.
@@ -97,18 +97,21 @@ class DecisionLog:
         Raises:
             StoreError: The disk refuses.
         """
-        newest = max((known.time for known in self._known.values()), default="")
-        moment = _moment()
-        if moment <= newest:
-            moment = (datetime.fromisoformat(newest) + timedelta(microseconds=1)).isoformat(timespec="microseconds")
-        stamped = replace(decision, time=moment)
+        after = (_instant(known) + timedelta(microseconds=1) for known in self._known.values())
+        stamped = replace(decision, time=_written(max(datetime.now(UTC), *after)))
         self._known[add_decision(self.url, stamped)] = stamped
         return stamped
 
 
-def _moment() -> str:
-    """The time in UTC, ISO 8601, to the microsecond."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+def _written(moment: datetime) -> str:
+    """A time in UTC, ISO 8601, to the microsecond."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _instant(decision: Decision) -> datetime:
+    """When it was made, whatever zone the time is written in; without one it is UTC."""
+    moment = datetime.fromisoformat(decision.time)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _read_files(files: FileSystem, paths: list[str]) -> dict[str, Decision]:
@@ -134,7 +137,9 @@ def _decision(plain: dict[str, Any]) -> Decision:
         raise ValueError("cameras are null or a list of ids, time is a text")
     if not all(0 <= start < stop for start, stop in pairs):
         raise ValueError("pairs are half-open ranges [start, stop] of numbers from 0")
-    return Decision(action, cameras, pairs, str(reason), str(author), time)
+    made = Decision(action, cameras, pairs, str(reason), str(author), time)
+    _instant(made)  # a time that is none shows here
+    return made
 
 
 def last_decision(shape: tuple[int, int], cameras: Sequence[str], decisions: Sequence[Decision]) -> IntArray:
