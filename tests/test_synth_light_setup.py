@@ -78,6 +78,7 @@ def test_session_gain_is_in_all_light_and_in_no_map() -> None:
         (LightSetup(leds=24, positions=Path("x.json")), {}, "both"),
         (LightSetup(take="flash"), {}, "'flash' is not one of hdri, olat"),  # type: ignore[arg-type]
         (LightSetup(gain=0.0), {}, "light_gain = 0"),
+        (LightSetup(gain=float("inf")), {}, "light_gain = inf"),
         (LightSetup(dark_frames=-1), {}, "dark_frames = -1"),
         (LightSetup(leds=12, take="olat"), {"pairs": 13}, "12 LEDs"),
     ],

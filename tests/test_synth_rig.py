@@ -62,6 +62,21 @@ def test_body_cameras_stand_where_they_stood_before_there_were_others() -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"height": 0, "speed_px": 4.0}, "height 0 px: must be even"),  # measured before the cameras are placed
+        ({"fps": 0.0}, "fps = 0, must be above 0"),
+        ({"fps": float("nan")}, "fps = nan"),
+        ({"hdri_gain": float("inf")}, "hdri_gain = inf"),
+        ({"seed": -1}, "seed = -1"),
+    ],
+)
+def test_takes_that_cannot_be_are_refused(tmp_path, change: dict[str, float], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan_take(tmp_path / "t", **{"cameras": 1, "pairs": 1, "hdris": 1, "lights": 16, **SIZE, **change})
+
+
+@pytest.mark.parametrize(
     ("setup", "count", "size", "message"),
     [
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -57,8 +58,8 @@ class LightSetup:
         """
         if self.take not in get_args(TakeKind):
             raise UsageError(f"take {self.take!r} is not one of {', '.join(get_args(TakeKind))}", hint="--take olat")
-        if self.gain is not None and not self.gain > 0:
-            raise UsageError(f"light_gain = {self.gain:g}, must be above 0")
+        if self.gain is not None and not 0 < self.gain < inf:
+            raise UsageError(f"light_gain = {self.gain:g}, must be above 0 and finite")
         if self.dark_frames < 0:
             raise UsageError(f"dark_frames = {self.dark_frames}, at least 0 is needed")
         if self.positions is not None and self.leds is not None:

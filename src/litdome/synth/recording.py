@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -178,8 +179,11 @@ def plan_take(
     for name, value in (("cameras", cameras), ("pairs", pairs), ("interleave", interleave), ("hdris", hdris)):
         if value is not None and value < 1:
             raise UsageError(f"{name} = {value}, at least 1 is needed")
-    if not hdri_gain > 0:
-        raise UsageError(f"hdri_gain = {hdri_gain:g}, must be above 0")
+    for name, factor in (("hdri_gain", hdri_gain), ("fps", fps)):
+        if not 0 < factor < inf:
+            raise UsageError(f"{name} = {factor:g}, must be above 0 and finite")
+    if seed < 0:
+        raise UsageError(f"seed = {seed}, must be 0 or more", hint="--seed 0")
     if not 0 <= color_spread <= 0.2:
         raise UsageError(f"color_spread = {color_spread:g}, must be within 0..0.2")
     camera.need_time(1000 / fps)

@@ -30,7 +30,15 @@ def make_rig(
         radius_m: Mean distance from the person.
         seed: Jitters positions, focal lengths and distortion, as hands and lenses do.
         lens: Scales the lens distortion (0: none).
+
+    Raises:
+        UsageError: No cameras, a picture of odd or tiny size.
     """
+    if count < 1:
+        raise UsageError(f"cameras = {count}, at least 1 is needed", hint="--cameras 6")
+    for name, value in (("width", width), ("height", height)):
+        if value % 2 or value < SMALLEST_PX:
+            raise UsageError(f"{name} {value} px: must be even, at least {SMALLEST_PX}", hint=f"--{name} 360")
     rng = np.random.default_rng([seed, 1])
     cameras = []
     for index in range(count):
@@ -92,13 +100,8 @@ def place_cameras(
         seed: Draws what is each camera's own.
 
     Raises:
-        UsageError: No cameras, a picture of odd or tiny size, a camera in the person.
+        UsageError: As `make_rig`, or a camera in the person.
     """
-    if count < 1:
-        raise UsageError(f"cameras = {count}, at least 1 is needed", hint="--cameras 6")
-    for name, value in (("width", width), ("height", height)):
-        if value % 2 or value < SMALLEST_PX:
-            raise UsageError(f"{name} {value} px: must be even, at least {SMALLEST_PX}", hint=f"--{name} 360")
     ring = make_rig(count, width=width, height=height, radius_m=setup.distance_m, seed=seed)
     close = make_face_cameras(setup.face_cameras or 0, faces, width=width, height=height, seed=seed)
     for camera in (*ring.cameras, *close):
