@@ -157,6 +157,21 @@ def test_what_is_neither_is_refused_and_nothing_is_left(tmp_path: Path, capsys: 
     assert "14 maps from frame 3 on" in capsys.readouterr().err
 
 
+def test_maps_that_no_frame_can_have_shown_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pose, out, maps = humanolat_pose(tmp_path), str(tmp_path / "out"), tmp_path / "maps"
+    asked = ["import", str(pose), out, "--hdris", str(maps), "--first-hdri"]
+    assert run([*asked, "0"]) == 4  # where white is
+    assert "frame 0 is white" in capsys.readouterr().err
+    for path in pose.glob("images_processed/*/*"):
+        if int(path.stem.rpartition(".")[2]) >= 4:
+            path.unlink()
+    assert run([*asked, "3"]) == 4  # a part of the archive
+    assert "2 maps from frame 3 on, of 4" in capsys.readouterr().err
+    (maps / "pisa.exr").write_bytes(b"")
+    assert run([*asked, "2"]) == 4
+    assert "pisa.exr and pisa.hdr: which?" in capsys.readouterr().err and not Path(out).exists()
+
+
 def test_an_option_of_the_other_kind_of_capture_is_no_silent_wish(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,7 +52,7 @@ def import_humanolat(
         What was made; None when ``should_stop`` ended it.
 
     Raises:
-        InputError: No pictures, more maps than frames for them.
+        InputError: No pictures, more maps than frames for them, or two maps of one name.
     """
     images = next(capture / name for name in IMAGES if (capture / name).is_dir())
     cameras = sorted(path for path in images.iterdir() if path.is_dir())
@@ -60,7 +60,7 @@ def import_humanolat(
         raise InputError(f"{images}: no camera folders (Cam00, ...) in it", hint="extract the whole archive")
     pictures = {camera.name: numbered_pictures(camera) for camera in cameras}
     frames = max(max(found) for found in pictures.values()) + 1
-    maps = _maps(hdris, first_hdri)
+    maps = _maps(hdris, first_hdri, frames)
     lights = light_rows(frames, maps, first_hdri, _led_order(capture.parent / "shared"))
     progress("import", 0, len(cameras))
     for n, (camera, found) in enumerate(pictures.items()):
@@ -98,18 +98,23 @@ def light_rows(
     return tuple(rows[:frames])
 
 
-def _maps(hdris: Path | None, first_hdri: int) -> dict[str, Path]:
+def _maps(hdris: Path | None, first_hdri: int, frames: int) -> dict[str, Path]:
     if hdris is None:
         return {}
     found = sorted(path for path in hdris.iterdir() if path.suffix.lower() in HDR_SUFFIXES) if hdris.is_dir() else []
     if not found:
         raise InputError(f"{hdris}: no HDRIs in it", hint="code/olat_relight/example_envmaps of HumanOLAT holds them")
-    if first_hdri + len(found) > OLAT_START:
+    maps = {path.stem: path for path in found}
+    if len(maps) < len(found):
+        twice = next(path.name for path in found if maps[path.stem] != path)
+        raise InputError(f"{hdris}: {twice} and {maps[Path(twice).stem].name}: which?", hint="keep one of them")
+    if not 0 < first_hdri <= min(OLAT_START, frames) - len(found):
         raise InputError(
-            f"{hdris}: {len(found)} maps from frame {first_hdri} on; one light at a time begins at frame {OLAT_START}",
+            f"{hdris}: {len(found)} maps from frame {first_hdri} on, of {frames}; frame 0 is white, and one light at a "
+            f"time begins at frame {OLAT_START}",
             hint="keep only the maps that were shown, or set --first-hdri",
         )
-    return {path.stem: path for path in found}
+    return maps
 
 
 def _led_order(shared: Path) -> list[int]:
