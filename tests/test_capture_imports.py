@@ -157,6 +157,23 @@ def test_what_is_neither_is_refused_and_nothing_is_left(tmp_path: Path, capsys: 
     assert "14 maps from frame 3 on" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("part", ["image/cam400870", "segmentation_fgbg/cam401031", "per_view_background/*"])
+def test_a_damaged_zip_is_named(part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capture = goliath_capture(tmp_path)
+    (archive,) = capture.glob(f"{part}.zip")
+    with zipfile.ZipFile(archive) as opened:
+        held = {name: opened.read(name) for name in opened.namelist()}
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in held.items():
+            packed.writestr(name, content)
+    said = bytearray(archive.read_bytes())
+    start = 30 + len(next(iter(held)))  # what follows the first name
+    said[start : start + 8] = b"\xff" * 8
+    archive.write_bytes(said)
+    assert run(["import", str(capture), str(tmp_path / "out")]) == 4
+    assert f"{archive.name}: cannot be read" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_maps_that_no_frame_can_have_shown_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pose, out, maps = humanolat_pose(tmp_path), str(tmp_path / "out"), tmp_path / "maps"
     asked = ["import", str(pose), out, "--hdris", str(maps), "--first-hdri"]

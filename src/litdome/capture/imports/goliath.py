@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from litdome.progress import Progress, ShouldStop
 ZIP_NAME = re.compile(r"cam([A-Za-z0-9_-]+)\.zip")
 MEMBER = re.compile(r"(?:.*/)?(\d{1,9})\.(avif|png|jpg)", re.ASCII)
 LARGEST_MEMBER = 2**28
+UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError)
 PATTERNS, METADATA = "light_pattern_per_frame.json", "light_pattern_metadata.json"
 FPS = 30.0
 NOTES = (
@@ -127,8 +129,8 @@ def _extract(path: Path, members: Mapping[int, zipfile.ZipInfo], rig_frame: Mapp
                 if number in rig_frame:
                     suffix = Path(info.filename).suffix.lower()
                     (folder / f"{rig_frame[number]:06d}{suffix}").write_bytes(archive.read(info))
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
-        raise InputError(f"{path}: {error}", hint="download it again") from error
+    except UNREADABLE as error:
+        raise InputError(f"{path}: cannot be read: {error}", hint="download it again") from error
 
 
 def _lights(folder: Path, numbers: Sequence[int]) -> tuple[LightRow, ...]:
@@ -167,7 +169,7 @@ def _plates(path: Path, cameras: Mapping[str, Path], target: Path) -> None:
                 id = Path(info.filename).stem
                 if id in cameras and info.filename.endswith(".png") and info.file_size <= LARGEST_MEMBER:
                     (target / f"{id}.png").write_bytes(archive.read(info))
-    except (zipfile.BadZipFile, OSError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: cannot be read: {error}", hint="download it again") from error
 
 
