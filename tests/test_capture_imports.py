@@ -157,6 +157,12 @@ def test_what_is_neither_is_refused_and_nothing_is_left(tmp_path: Path, capsys: 
     assert "14 maps from frame 3 on" in capsys.readouterr().err
 
 
+def test_a_disk_that_refuses_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert run(["import", str(goliath_capture(tmp_path)), str(tmp_path / "file" / "out")]) == 5
+    assert "file/out: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("part", ["image/cam400870", "segmentation_fgbg/cam401031", "per_view_background/*"])
 def test_a_damaged_zip_is_named(part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capture = goliath_capture(tmp_path)

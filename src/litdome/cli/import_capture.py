@@ -27,7 +27,7 @@ def import_capture(
     """
     from litdome.capture.imports.goliath import import_goliath, is_goliath
     from litdome.capture.imports.humanolat import import_humanolat, is_humanolat
-    from litdome.store.files import appearing_folder
+    from litdome.store.files import appearing_folder, refusals
 
     if not (is_humanolat(capture) or is_goliath(capture)):
         raise InputError(
@@ -41,7 +41,12 @@ def import_capture(
             kind, other = ("HumanOLAT", "Goliath") if is_humanolat(capture) else ("Goliath", "HumanOLAT")
             raise UsageError(f"{option}: for captures of {other}, and {capture} is one of {kind}", hint="leave it out")
     first = FIRST_HDRI if first_hdri is None else first_hdri
-    with interruptible() as should_stop, progress_bars() as progress, appearing_folder(recording) as folder:
+    with (
+        interruptible() as should_stop,
+        progress_bars() as progress,
+        refusals(str(recording)),
+        appearing_folder(recording) as folder,
+    ):
         if is_humanolat(capture):
             made = import_humanolat(
                 capture, folder, hdris=hdris, first_hdri=first, progress=progress, should_stop=should_stop
