@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from litdome.errors import UsageError
+from litdome.synth import picture_speed
 from litdome.synth.body import PART_NAMES
 from litdome.synth.camera_setup import CameraSetup
+from litdome.synth.picture_speed import measure_speed_px
 from litdome.synth.recording import plan_take
 from litdome.synth.rig import make_rig, place_cameras
 
@@ -50,6 +54,16 @@ def test_subjects_have_the_face_cameras_of_their_sessions(tmp_path) -> None:
     assert plan_take(tmp_path / "t", subject="s2", **small).truth.rig.ids == ("c00", "f00", "f01", "f02")
     none = CameraSetup(face_cameras=0)
     assert plan_take(tmp_path / "t", subject="s2", camera=none, **small).truth.rig.ids == ("c00",)
+
+
+def test_speed_is_what_the_cameras_of_the_take_see(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_speed, "MOMENTS", 2)  # enough, and quick
+    small = {"cameras": 1, "pairs": 1, "hdris": 1, "lights": 16, "camera": CameraSetup(distance_m=1.5), **SIZE}
+    free = plan_take(tmp_path / "t", **small).truth
+    times = np.linspace(free.start_s, free.time_s(len(free.schedule.kind)), 3)[:-1].tolist()
+    half = measure_speed_px(replace(free.body, speed=0.5), free.rig, times, free.fps)  # tried first: found at once
+    paced = plan_take(tmp_path / "t", speed_px=half, **small).truth
+    assert paced.body.speed == 0.5 and paced.speed_px == half
 
 
 def test_body_cameras_stand_where_they_stood_before_there_were_others() -> None:

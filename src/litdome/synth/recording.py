@@ -202,7 +202,7 @@ def plan_take(
     )
     start_s = 0.0 if performed else float(rng.uniform(0, 60))
     if speed_px is not None:
-        ring = make_rig(cameras, width=width, height=height, seed=seed)
+        ring = make_rig(cameras, width=width, height=height, radius_m=camera.distance_m, seed=seed)
         body, speed_px = at_speed_px(body, ring, (start_s, start_s + len(plan.pattern) / fps), fps, speed_px)
     if camera.face_cameras is None:
         camera = replace(camera, face_cameras=SUBJECTS[subject].face_cameras)
