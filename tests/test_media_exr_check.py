@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import OpenEXR
 import pytest
 
 from litdome.errors import InputError
-from litdome.media.exr_check import ROWS_OF_A_BLOCK, whole_blocks
+from litdome.media.exr_check import MAGIC, ROWS_OF_A_BLOCK, whole_blocks
 from litdome.media.hdr import read_hdr
 
 ROWS, COLUMNS = 70, 140
@@ -43,6 +44,28 @@ def test_a_cut_file_is_one_sentence(
         assert refused.value.hint == "copy the file again" and "\n" not in refused.value.message
     assert f"{blocks - 1} of its {blocks} blocks of rows are whole" in refused.value.message
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dataWindow", b""),
+        ("dataWindow", b"\x00" * 12),
+        ("dataWindow", struct.pack("<iiii", 0, 0, 9, -20)),  # upside down
+        ("dataWindow", struct.pack("<iiii", 0, -(2**31), 9, 2**31 - 1)),  # 2 GB of blocks
+        ("compression", b""),
+    ],
+)
+def test_a_header_of_nonsense_is_one_sentence(name: str, value: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "odd.exr"
+    attributes = {"compression": ("compression", b"\x03"), "dataWindow": ("box2i", struct.pack("<iiii", 0, 0, 9, 9))}
+    attributes[name] = attributes[name][0], value
+    said = b"".join(
+        f"{key}\0{kind}\0".encode() + struct.pack("<i", len(v)) + v for key, (kind, v) in attributes.items()
+    )
+    path.write_bytes(struct.pack("<ii", MAGIC, 2) + said + b"\0" * 100)
+    with pytest.raises(InputError, match="not a readable EXR"):
+        read_hdr(path)
 
 
 def test_a_cut_radiance_file_is_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

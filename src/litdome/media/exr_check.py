@@ -32,10 +32,17 @@ def whole_blocks(path: Path) -> tuple[int, int] | None:
         if version & (TILED | DEEP | MULTIPART):
             return None
         header = _read_attributes(file)
-        if not {"compression", "dataWindow"} <= header.keys() or header["compression"][0] not in ROWS_OF_A_BLOCK:
+        if not {"compression", "dataWindow"} <= header.keys():
+            return None
+        if len(header["compression"]) != 1 or len(header["dataWindow"]) != 16:
+            raise ValueError("its header holds no compression or no size")
+        rows = ROWS_OF_A_BLOCK.get(header["compression"][0])
+        if rows is None:
             return None
         _, top, _, bottom = struct.unpack("<iiii", header["dataWindow"])
-        count = -(-(bottom - top + 1) // ROWS_OF_A_BLOCK[header["compression"][0]])
+        count = -(-(bottom - top + 1) // rows)
+        if not 0 < 8 * count <= size:
+            raise ValueError(f"it has {size} bytes for {bottom - top + 1} rows")
         starts = struct.unpack(f"<{count}Q", _exactly(file, 8 * count))
         return sum(_is_whole(file, start, size) for start in starts), count
 
