@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,8 @@ from litdome.errors import UsageError
 from litdome.synth import picture_speed
 from litdome.synth.body import PART_NAMES
 from litdome.synth.camera_setup import CameraSetup
+from litdome.synth.led_dome import ring_dome
+from litdome.synth.light_setup import LightSetup
 from litdome.synth.picture_speed import measure_speed_px
 from litdome.synth.recording import plan_take
 from litdome.synth.rig import make_rig, place_cameras
@@ -46,6 +49,17 @@ def test_face_cameras_hold_the_face_over_the_whole_motion(subject: str, tmp_path
             assert toward[2] > 0 and abs(np.degrees(np.arctan2(toward[0], toward[2]))) < 45
         else:
             assert np.median(spans) < 0.2 * 160
+
+
+def test_a_small_dome_holds_the_face_cameras_of_a_ring_inside_it(tmp_path) -> None:
+    file = tmp_path / "lights.json"
+    positions = ring_dome(24, radius_m=1.8) * 1e3
+    file.write_text(json.dumps({"light_axes": "y-up", "light_positions": positions.tolist()}))
+    small = {"cameras": 1, "pairs": 1, "hdris": 1, "light": LightSetup(positions=file), **SIZE}
+    rig = plan_take(tmp_path / "t", subject="s2", camera=CameraSetup(distance_m=1.5), **small).truth.rig
+    assert rig.ids == ("c00", "f00", "f01", "f02")
+    with pytest.raises(UsageError, match="camera c00 3"):
+        plan_take(tmp_path / "t", subject="s2", **small)
 
 
 def test_subjects_have_the_face_cameras_of_their_sessions(tmp_path) -> None:

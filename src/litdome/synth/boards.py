@@ -18,8 +18,8 @@ from litdome.progress import Progress
 from litdome.synth.dome import wall_picture
 from litdome.synth.film import Film
 from litdome.synth.render import Float32Array, camera_rays, sample_texture
-from litdome.synth.rig import FACE_RADIUS_M, FACE_SPAN_DEG, TARGET
-from litdome.synth.sensors import expose
+from litdome.synth.rig import FACE_SPAN_DEG, TARGET
+from litdome.synth.sensors import expose, person_depth
 from litdome.synth.truth import made, write_png
 
 FloatArray = npt.NDArray[np.float64]
@@ -165,7 +165,7 @@ def extrinsic_poses(rig: Rig, design: BoardDesign, count: int, rng: np.random.Ge
 
 def _face_poses(close: Sequence[Camera], design: BoardDesign, count: int, rng: np.random.Generator) -> list[FloatArray]:
     """world_from_board at the height of the face and behind it, where long lenses see more of the board."""
-    face = np.mean([camera.centre + FACE_RADIUS_M * camera.world_from_camera[:3, 2] for camera in close], axis=0)
+    face = np.mean([camera.centre + person_depth(camera) * camera.world_from_camera[:3, 2] for camera in close], axis=0)
     poses = []
     for yaw in np.linspace(-0.4, 0.4, count) * FACE_SPAN_DEG:
         tilt, _ = cv2.Rodrigues(np.radians([rng.uniform(-22, 22), 0.0, 0.0]))

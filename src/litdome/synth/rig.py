@@ -13,7 +13,8 @@ FloatArray = npt.NDArray[np.float64]
 TARGET = np.array([0.0, 0.92, 0.0])  # half the height of a standing person, m
 SUBJECT_HEIGHT_M = 2.15  # what a camera must see, arms up not included
 HEAD_RADIUS_M = 0.2  # around the middle between the eyes: chin, ears and hair lie within
-FACE_RADIUS_M = 2.4
+FACE_RADIUS_M = 2.4  # at most
+FACE_CLOSER = 0.75  # than the ring, so that a small dome holds them too
 FACE_SPAN_DEG = 70.0  # from the face camera on one side to that on the other
 CLEARANCE_M = 0.4  # between a camera and a person's joints: skin and the loosest clothes lie within
 SMALLEST_PX = 16
@@ -57,7 +58,13 @@ def make_rig(
 
 
 def make_face_cameras(
-    count: int, faces: FloatArray, *, width: int = 360, height: int = 640, seed: int = 0
+    count: int,
+    faces: FloatArray,
+    *,
+    width: int = 360,
+    height: int = 640,
+    radius_m: float = FACE_RADIUS_M,
+    seed: int = 0,
 ) -> tuple[Camera, ...]:
     """Cameras before the person with long lenses that hold the whole head all through a take.
 
@@ -65,6 +72,7 @@ def make_face_cameras(
         count: Number of cameras; ids ``f00``, ``f01``, ... from the person's right to their left, role ``face``.
         faces: The middle between the eyes over the take, world, shape (time, 3), metres.
         width, height: Of the pictures, px.
+        radius_m: Distance from the face.
         seed: Jitters positions and lenses.
     """
     rng = np.random.default_rng([seed, 2])
@@ -73,7 +81,7 @@ def make_face_cameras(
     for index in range(count):
         azimuth = np.radians(FACE_SPAN_DEG * ((index + 0.5) / count - 0.5) + rng.uniform(-3, 3))
         toward = np.array([np.sin(azimuth), rng.uniform(-0.15, 0.15), np.cos(azimuth)])
-        centre = middle + FACE_RADIUS_M * toward
+        centre = middle + radius_m * toward
         pose = look_at(centre, middle)
         seen = (faces - centre) @ pose[:3, :3]
         beside = (np.abs(seen[:, :2]) + HEAD_RADIUS_M) / (seen[:, 2:] - HEAD_RADIUS_M)
@@ -92,7 +100,7 @@ def place_cameras(
     """The rig of a take: body cameras, then face cameras.
 
     Args:
-        setup: Their distance, and how many face cameras (None: none).
+        setup: Their distance, and how many face cameras (None: none); those stand closer.
         count: Number of body cameras.
         joints: Of the person over the take, shape (time, joint, 3), metres.
         faces: As `make_face_cameras`.
@@ -103,7 +111,8 @@ def place_cameras(
         UsageError: As `make_rig`, or a camera in the person.
     """
     ring = make_rig(count, width=width, height=height, radius_m=setup.distance_m, seed=seed)
-    close = make_face_cameras(setup.face_cameras or 0, faces, width=width, height=height, seed=seed)
+    radius_m = min(FACE_RADIUS_M, FACE_CLOSER * setup.distance_m)
+    close = make_face_cameras(setup.face_cameras or 0, faces, width=width, height=height, radius_m=radius_m, seed=seed)
     for camera in (*ring.cameras, *close):
         nearest = float(np.linalg.norm(joints.reshape(-1, 3) - camera.centre, axis=1).min())
         if nearest < CLEARANCE_M:

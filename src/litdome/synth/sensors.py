@@ -141,13 +141,13 @@ def _set(camera: Camera, color: Sensor, setup: CameraSetup, rng: np.random.Gener
         gain_db=setup.gain_db,
         bits=setup.bits,
         aperture_m=setup.aperture_mm / 1000,
-        focus_m=max(0.2, _person_depth(camera) + float(farther) * setup.focus_error_m),
+        focus_m=max(0.2, person_depth(camera) + float(farther) * setup.focus_error_m),
         shutter_s=setup.shutter_ms / 1000,
         rolling_s=setup.rolling_shutter_ms / 1000,
     )
 
 
-def _person_depth(camera: Camera) -> float:
+def person_depth(camera: Camera) -> float:
     """Depth of the skin of a person at the origin in the middle of a camera's picture, metres."""
     forward, centre = camera.world_from_camera[[0, 2], 2], camera.centre[[0, 2]]
     return float(-(centre @ forward) / (forward @ forward)) - SKIN_BEFORE_AXIS_M
