@@ -64,6 +64,23 @@ def test_everything_derived_is_found_and_nothing_of_others(place: Path) -> None:
     }
 
 
+def test_what_lies_inside_a_recording_is_found_too(place: Path) -> None:
+    session = next(one.path for one in find_derived([place / "s03"]) if one.kind == "session")
+    session.rename(place / "filmed" / "take.zarr")
+    (place / "relit.mp4").rename(place / "filmed" / "relit.mp4")
+    for where in (place, place / "filmed"):
+        inside = {one.path.name: one.kind for one in find_derived([where]) if "filmed" in one.path.parts}
+        assert inside == {"filmed": "recording", "take.zarr": "session", "relit.mp4": "video"}
+
+
+@pytest.mark.parametrize("name", ["run.json", "export.json", "zarr.json"])
+def test_files_of_other_programs_are_passed_over(place: Path, name: str) -> None:
+    before = find_derived([place])
+    (place / "other").mkdir()
+    (place / "other" / name).write_text("[1, 2]")
+    assert find_derived([place]) == before
+
+
 def test_a_run_of_before_subjects_were_recorded_is_found_through_its_dataset(place: Path) -> None:
     record = json.loads((place / "run" / "run.json").read_text())
     del record["subjects"]

@@ -108,17 +108,22 @@ def mark_withdrawn(derived: Derived, subject: str, day: date) -> None:
 
 def _below(place: Path) -> Iterator[Derived]:
     here = _known_folder(place) if place.is_dir() else _known_file(place)
-    if here:
-        yield from here
+    yield from here
+    if _is_whole(here):
         return
     for folder, names, files in os.walk(place):
         for name in sorted(names):
             known = _known_folder(Path(folder) / name)
-            if known:
+            yield from known
+            if _is_whole(known):
                 names.remove(name)
-                yield from known
         for name in sorted(files):
             yield from _known_file(Path(folder) / name)
+
+
+def _is_whole(known: Sequence[Derived]) -> bool:
+    """Whether nothing else is looked for inside; somebody may have ingested into a recording's own folder."""
+    return bool(known) and known[0].kind != "recording"
 
 
 def _known_folder(folder: Path) -> list[Derived]:
@@ -164,6 +169,8 @@ def _store(folder: Path, file: Path) -> list[Derived]:
 
 def _run(folder: Path, file: Path) -> list[Derived]:
     record = _json(file)
+    if not record:
+        return []
     return [Derived("run", folder, tuple(record.get("subjects") or ()), str(record.get("dataset") or ""))]
 
 
@@ -202,7 +209,9 @@ def _is_withdrawn(about: Mapping[str, Any]) -> bool:
 
 
 def _json(file: Path) -> dict[str, Any]:
+    """Its object; empty where it holds something else, as files of other programs may."""
     try:
-        return cast(dict[str, Any], json.loads(file.read_text(encoding="utf-8")))
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return cast(dict[str, Any], found) if isinstance(found, dict) else {}
     except (ValueError, OSError) as error:
         raise StoreError(f"{file}: cannot be read: {error}", hint="mend it, or leave this place out") from error
