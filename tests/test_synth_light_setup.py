@@ -61,6 +61,11 @@ def test_takes_begin_and_end_flat_with_so_many_relit_frames_between(interleave: 
     assert not made.by_frame[-1].intensity.any() and made.by_frame[0] is made.lit[FLAT]
 
 
+def test_leds_alone_can_take_turns_with_flat_frames() -> None:
+    made = plan(LightSetup(leds=12, take="olat"), interleave=1).pattern
+    assert len(made) == 25 and not made[::2].any() and made[1::2].all()
+
+
 def test_session_gain_is_in_all_light_and_in_no_map() -> None:
     dim, bright = plan(), plan(LightSetup(gain=2.0))
     for one, other in zip(dim.lit, bright.lit, strict=True):

@@ -141,7 +141,7 @@ def plan_light(
     entries: tuple[HdriEntry, ...] = ()
     if setup.take == "olat":
         order = _led_order(dome.leds, pairs, rng)
-        pattern = _interleaved(order + 1, interleave or OLAT_INTERLEAVE, short_first=True)
+        pattern = _interleaved(order + 1, interleave or OLAT_INTERLEAVE, short_first=interleave != 1)
         lit = [dome.lights(dome.one_led_drive(led)) for led in range(len(dome.leds))]
     else:
         pairs = DEFAULT_PAIRS if pairs is None else pairs
