@@ -15,7 +15,7 @@ from litdome.errors import InputError, UsageError
 from litdome.geometry import Camera, look_at
 from litdome.synth import make_recording
 from litdome.synth.body import PART_NAMES
-from litdome.synth.ground_truth import FrameTruth, GroundTruth, read_truth, surface_flow
+from litdome.synth.ground_truth import BRIGHTEST, FrameTruth, GroundTruth, describe_frame, read_truth, surface_flow
 from litdome.synth.render import Mesh, Scene, cast_surface
 from litdome.synth.spool import Spool, write_npz
 
@@ -170,6 +170,23 @@ def test_flow_of_a_known_shift_and_projection_equal_projectpoints() -> None:
     assert np.abs(camera.project(points) - told[:, 0]).max() < 1e-6
     straight, _ = cv2.projectPoints(points, turn, pose[:3, 3], intrinsics, np.zeros(8))
     assert np.abs(camera.project(points) - straight[:, 0]).max() > 0.1  # the lens does bend
+
+
+def test_light_beyond_half_precision_stays_finite() -> None:
+    camera = Camera("c00", 4, 2, np.diag([3.0, 3.0, 1.0]), np.zeros(8), look_at((0, 0, 4), (0, 0, 0)))
+    corners = np.array([[-1.0, 1, 0], [1, 1, 0], [0, -1, 0]])
+    wall = Mesh(corners, np.array([[0, 2, 1]]), np.tile([0.0, 0, 1], (3, 1)), np.ones((3, 3)))
+    surface = cast_surface(Scene((wall,)), camera)
+    light = np.array([0.5, 6e4, 2e5], np.float32)
+    told = describe_frame(
+        surface,
+        camera,
+        irradiance=np.zeros((len(surface.pixels), 3), np.float32),
+        radiance=np.broadcast_to(light, (2, 4, 3)),
+        labels=np.zeros(1, np.int32),
+        later=None,
+    )
+    np.testing.assert_array_equal(told.radiance[0, 0], [0.5, 6e4, BRIGHTEST])
 
 
 def test_what_gets_hidden_is_told() -> None:

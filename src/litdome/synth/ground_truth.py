@@ -22,6 +22,7 @@ from litdome.synth.spool import write_npz
 Float16Array = npt.NDArray[np.float16]
 UInt8Array = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
+BRIGHTEST = float(np.finfo(np.float16).max)  # a bare LED among thousands, or a high gain, would be infinite
 HIDDEN_M = 5e-3  # a point is hidden when something lies more than this before it
 
 
@@ -39,7 +40,7 @@ class FrameTruth:
         albedo: Linear, shape (y, x, 3), 0 outside.
         roughness: 0..1, shape (y, x), 0 outside.
         irradiance: Of the picture's light, shape (y, x, 3), 0 outside; pi where radiance 1 comes from everywhere.
-        radiance: Linear light before the sensor, background included, shape (y, x, 3).
+        radiance: Linear light before the sensor, background included, at most `BRIGHTEST`, shape (y, x, 3).
         flow_next: Displacement of the surface until the next frame, (x, y), shape (2, y, x), px; NaN outside and in the
             last frame.
         flow_visible: Whether it is still seen then, shape (y, x), bool.
@@ -87,7 +88,7 @@ def describe_frame(
         albedo=surface.picture(surface.albedo.astype(np.float16)),
         roughness=surface.picture(surface.roughness.astype(np.float16)),
         irradiance=surface.picture(irradiance.astype(np.float16)),
-        radiance=radiance.astype(np.float16),
+        radiance=np.minimum(radiance, BRIGHTEST).astype(np.float16),
         flow_next=np.moveaxis(surface.picture(flow.astype(np.float16), np.nan), -1, 0),
         flow_visible=surface.picture(visible),
     )
