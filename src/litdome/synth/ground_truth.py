@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,7 @@ def read_truth(recording: Path) -> GroundTruth:
         raise InputError(f"{path}: no such file", hint="only recordings of litdome synth have a truth folder")
     table = json.loads(path.read_text(encoding="utf-8"))
     rig = Rig(tuple(_camera(row) for row in table["cameras"]))
-    return GroundTruth(folder, rig, tuple(_arrays(folder / "body.npz")["part_names"].tolist()))
+    return GroundTruth(folder, rig, tuple(_arrays(folder / "body.npz", ("part_names",))["part_names"].tolist()))
 
 
 def _camera(row: dict[str, Any]) -> Camera:
@@ -183,9 +184,10 @@ def _camera(row: dict[str, Any]) -> Camera:
     return Camera(**{**row, **{name: np.array(row[name], np.float64) for name in arrays}})
 
 
-def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _arrays(path: Path, names: Sequence[str] = ()) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of an .npz by name, all where none are named."""
     if not path.is_file():
         hint = "litdome synth --truth full" if "frames" in path.parts else "litdome synth writes it"
         raise InputError(f"{path}: no such file", hint=hint)
     with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+        return {name: file[name] for name in names or file.files}
