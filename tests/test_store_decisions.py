@@ -41,6 +41,7 @@ def test_decisions_about_a_session_of_any_name_are_found(tmp_path: Path) -> None
 def test_the_later_decision_wins_whatever_zone_its_time_is_written_in(tmp_path: Path) -> None:
     url = str(tmp_path / "take.zarr")
     written = {"late": "2026-01-01T11:00:00Z", "early": "2026-01-01T12:30:00+02:00", "middle": "2026-01-01T10:45:00.5"}
+    assert DecisionLog(str(tmp_path / "first.zarr")).add(decision()).time > "2026"
     for reason, time in written.items():
         add_decision(url, replace(decision(), reason=reason, time=time))
     log = DecisionLog(url)

@@ -98,7 +98,7 @@ class DecisionLog:
             StoreError: The disk refuses.
         """
         after = (_instant(known) + timedelta(microseconds=1) for known in self._known.values())
-        stamped = replace(decision, time=_written(max(datetime.now(UTC), *after)))
+        stamped = replace(decision, time=_written(max([datetime.now(UTC), *after])))
         self._known[add_decision(self.url, stamped)] = stamped
         return stamped
 
