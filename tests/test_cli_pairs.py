@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +49,17 @@ def test_a_table_of_the_worst_pairs(session: Session, capsys: Capture) -> None:
     assert run(["-q", "pairs", session.url, "--by", "camera", "--where", "region == hands and shift_px > 10"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[1].split()[:3] == ["11", "c00", "street"] and "1 of 12 pairs" in err
+
+
+def test_a_user_without_a_name_decides_under_a_number(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(number: int) -> None:
+        raise KeyError(number)  # as in a container that runs under a bare number
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert decide(session, "drop", "--pairs", "0:1") == 0
+    assert read_decisions(session.url)[-1].author == str(os.getuid())
 
 
 def test_json_is_filtered(session: Session, capsys: Capture) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +90,7 @@ def decide(
     """
     from litdome import open_session
     from litdome.store.decisions import DecisionLog, decisions_about, decisions_folder
+    from litdome.store.lock import login_name
     from litdome.store.pair_columns import pair_columns
     from litdome.store.pair_filter import parse_filter
 
@@ -110,7 +110,7 @@ def decide(
         return
     log = DecisionLog(session)
     log.read()
-    for decision in decisions_about(chosen, columns.cameras, action, reason, author or getpass.getuser()):
+    for decision in decisions_about(chosen, columns.cameras, action, reason, author or login_name()):
         log.add(decision)
     where_to = f"recorded in {decisions_folder(session)}" if chosen.any() else "nothing was recorded"
     click.echo(f"{action} {told}; {where_to}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import webbrowser
 from typing import TYPE_CHECKING
@@ -31,6 +30,7 @@ def review(
     Example: litdome review take01.zarr --camera c03
     """
     from litdome import open_session
+    from litdome.store.lock import login_name
 
     try:
         from litdome.web.review import Review
@@ -49,7 +49,7 @@ def review(
         if here and not no_browser:
             webbrowser.open(address)
 
-    made = Review(open_session(session), author=author or getpass.getuser(), cameras=cameras or None)
+    made = Review(open_session(session), author=author or login_name(), cameras=cameras or None)
     if prepare:
         _prepare(made)
         return

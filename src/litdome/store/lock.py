@@ -31,7 +31,7 @@ class Holder:
     """The process that writes a session; ``began`` tells a process number that is used again."""
 
     host: str = field(default_factory=platform.node)
-    user: str = field(default_factory=lambda: _user())
+    user: str = field(default_factory=lambda: login_name())
     pid: int = field(default_factory=os.getpid)
     began: str = field(default_factory=lambda: _began(os.getpid()))
     command: str = field(default_factory=lambda: " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]))
@@ -226,7 +226,8 @@ def _is_same_file(file: int, path: Path) -> bool:
         return False
 
 
-def _user() -> str:
+def login_name() -> str:
+    """Of whoever runs this; their number where they have no name, as in containers."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
