@@ -118,6 +118,15 @@ def test_a_take_of_single_leds_is_ingested_from_either_description(olat: Recordi
     np.testing.assert_array_equal(session.read("schedule/pattern")[1:13], drive["pattern"][1:13])
 
 
+def test_motion_is_told_of_pairs_only(olat: RecordingTruth) -> None:
+    with np.load(olat.folder / "truth/motion/c00.npz") as told:
+        assert len(told["to_relit"]) == len(told["to_next_flat"]) == 0
+    film = plan_take(olat.folder, cameras=1, width=48, height=80, pairs=5, interleave=2, hdris=1, lights=16).film
+    assert [film.moves_to(frame) for frame in (0, 3, 6, 8)] == [[1, 2, 3], [4, 5, 6], [7, 8], []]
+    single = plan_take(olat.folder, cameras=1, width=48, height=80, light=OLAT).film
+    assert not any(single.moves_to(frame) for frame in range(len(single.lights)))
+
+
 def test_drives_of_single_leds_add_up_to_flat_light_by_their_durations(olat: RecordingTruth) -> None:
     drive = np.load(olat.folder / "truth/drive.npz")["drive"]
     patterns = json.loads((olat.folder / "lights.json").read_text())["light_patterns"]

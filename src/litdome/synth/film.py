@@ -37,8 +37,9 @@ class Shot:
         mask: Coverage, shape (y, x), 0..255.
         albedo: sRGB-encoded, shape (y, x, 3), 0 outside the person; of flat pictures only.
         flat: The picture that flat light would have given at this moment, noise-free; of relit pictures only.
-        motion: Displacement of the surface to each later time up to the next flat one, shape (frame, 2, y, x) as
-            (time, x or y, ...), px; NaN where nothing is or where it gets hidden; of flat pictures with a next one.
+        motion: Displacement of the surface to the relit frame of each pair that begins here, then to their next flat
+            one, shape (pair + 1, 2, y, x) as (time, x or y, ...), px; NaN where nothing is or where it gets hidden; of
+            flat pictures that pairs begin with.
         full: Everything else, where the film asks for it.
     """
 
@@ -64,6 +65,7 @@ class Film:
         sensors: How each camera takes pictures; none: exactly.
         bounce: Light that the person throws on itself is seen too.
         full_truth: Shots tell everything, not only what every take writes.
+        relit: Frames that are the relit ones of pairs, where they lie between flat ones.
     """
 
     rig: Rig
@@ -76,6 +78,7 @@ class Film:
     sensors: tuple[Sensor, ...] = ()
     bounce: bool = False
     full_truth: bool = False
+    relit: frozenset[int] = frozenset()
 
     def sensor(self, index: int) -> Sensor | None:
         """How a camera takes pictures; None: exactly."""
@@ -88,6 +91,14 @@ class Film:
     def next_flat(self, frame: int) -> int | None:
         """The first flat frame after this one."""
         return next((later for later in range(frame + 1, len(self.lights)) if self.lights[later] is self.flat), None)
+
+    def moves_to(self, frame: int) -> list[int]:
+        """The relit frame of each pair that begins at a flat frame, then their next flat one; empty without pairs."""
+        next_flat = self.next_flat(frame)
+        if next_flat is None:
+            return []
+        relit = [later for later in range(frame + 1, next_flat) if later in self.relit]
+        return [*relit, next_flat] if relit else []
 
 
 def shoot(film: Film, workers: int) -> Iterator[tuple[Shot, ...]]:
@@ -149,11 +160,9 @@ class _Set:
             in_flat = _codes(_over(surface, shaded[1], self.wall(camera, film.flat)))
             return Shot(rgb, mask, flat=in_flat, full=full)
         albedo = _codes(surface.picture(surface.albedo))
-        next_flat = film.next_flat(frame)
-        if next_flat is None:
-            return Shot(rgb, mask, albedo, full=full)
-        later = [surface_motion(surface, camera, self.scene(then)) for then in range(frame + 1, next_flat + 1)]
-        return Shot(rgb, mask, albedo, motion=np.stack(later).astype(np.float16), full=full)
+        later = [surface_motion(surface, camera, self.scene(then)) for then in film.moves_to(frame)]
+        motion = np.stack(later).astype(np.float16) if later else None
+        return Shot(rgb, mask, albedo, motion=motion, full=full)
 
     def _travel_px(self, frame: int, camera: Camera, open_s: float) -> float:
         """How far the fastest joint that a camera sees moves while its shutter is open."""

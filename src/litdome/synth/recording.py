@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from litdome.compute import default_workers
 from litdome.errors import UsageError
+from litdome.lighting import KIND_CODES
 from litdome.media.encode import VideoWriter
 from litdome.media.hdr import write_hdr
 from litdome.progress import Progress, silent
@@ -222,7 +223,19 @@ def plan_take(
     )
     by_frame, flat = plan.by_frame, plan.lit[0]
     sensors = set_cameras(rig, camera, color_spread, seed)
-    film = Film(rig, body, truth.start_s, fps, by_frame, flat, seed, sensors, bounce=bounce, full_truth=full_truth)
+    film = Film(
+        rig,
+        body,
+        truth.start_s,
+        fps,
+        by_frame,
+        flat,
+        seed,
+        sensors,
+        bounce=bounce,
+        full_truth=full_truth,
+        relit=frozenset(np.flatnonzero(plan.schedule.kind == KIND_CODES["hdri"]).tolist()),  # other kinds: in no pair
+    )
     return Take(truth, film, plan)
 
 

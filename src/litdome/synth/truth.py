@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from litdome.geometry import Rig
-from litdome.lighting import KIND_CODES, LightingSchedule
+from litdome.lighting import LightingSchedule
 from litdome.synth.body import PART_NAMES, Body
 from litdome.synth.faults import LATE_FRAMES, Fault, lost_frames
 from litdome.synth.film import Shot, UInt8Array
@@ -95,9 +95,8 @@ class TruthWriter:
         for k, shot in enumerate(shots):
             self.masks[k].append(shot.mask)
             if shot.motion is not None:
-                kinds = self.truth.schedule.kind[frame + 1 : frame + len(shot.motion)]
-                for relit in np.flatnonzero(kinds == KIND_CODES["hdri"]):  # other kinds are in no pair
-                    self.to_relit[k].append(shot.motion[relit])
+                for to_relit in shot.motion[:-1]:
+                    self.to_relit[k].append(to_relit)
                     self.to_next_flat[k].append(shot.motion[-1])
             camera = self.truth.rig.ids[k]
             for kind, picture in (("albedo", shot.albedo), ("flat_at_relit", shot.flat)):
