@@ -310,6 +310,16 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert "lies inside" in capsys.readouterr().err and not (Path(url) / "data").exists()
 
 
+def test_samples_under_a_light_that_nobody_named_are_counted(tmp_path: Path) -> None:
+    session = make_take(tmp_path / "take.zarr", lights={"sky": sky(1), "sun": sky(2)}, seed=1)
+    session.root["pairs/hdri"][2] = -1
+    made = build_dataset([Session.open(session.url)], tmp_path / "data", spec_of(), workers=1)
+    assert made is not None
+    held = open_dataset(made.path).where(hdri=-1)
+    assert len(held) > 0 and set(held.column("pair")) == {2}
+    assert [note for note in made.notes if note.startswith(f"{len(held)} samples under a light that nobody named")]
+
+
 def test_an_empty_split_is_named(two: list[Session], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = ["--set", "size.height=48", "--set", "size.width=80", "--set", "splits.motion_from=0"]
     assert run(["-q", "dataset", "build", two[0].url, "-o", str(tmp_path / "data"), *small]) == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import zarr
 from baked_dataset import CROP, HEIGHT, RELIABILITY, WIDTH, Baked, baked_dataset
 
 from litdome.datasets.views import open_dataset
@@ -125,6 +126,15 @@ def test_unknown_key_names_the_known_ones(baked: Baked) -> None:
     with pytest.raises(UsageError, match="no sample key depth") as caught:
         baked.view.read(0, ("depth",))
     assert "crops/face/flat" in caught.value.hint
+
+
+def test_the_light_of_a_sample_that_nobody_named_is_said_to_be_unknown(tmp_path: Path) -> None:
+    view = baked_dataset(tmp_path / "data").view
+    zarr.open_group(tmp_path / "data")["samples/hdri"][3] = -1
+    assert view.read(3, ("relit", "hdri"))["hdri"].item() == -1
+    with pytest.raises(UsageError, match=r"session one, camera c00, pair 3: nobody named its light"):
+        view.read(3, ("env_log",))
+    assert view.read(2, ("env_log",))["env_log"].shape[1] == 3
 
 
 def test_unfinished_or_newer_dataset_is_refused(tmp_path: Path) -> None:

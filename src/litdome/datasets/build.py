@@ -146,6 +146,9 @@ def notes(plans: Sequence[Plan], spec: DatasetSpec) -> list[str]:
             found.append(f"no test of a held-out {factor}: no usable pair shows it outside the guard gaps")
     if not asked["camera"] and spec.splits.cameras != 0 and not any("camera" in name.split("_") for name in names):
         found.append("no camera is held out: a share is drawn of 3 body cameras or more")
+    unnamed = sum(int((plan.splits != LEFT_OUT)[:, plan.session.pairs.hdri < 0].sum()) for plan in plans)
+    if unnamed:
+        found.append(f"{unnamed} samples under a light that nobody named: they have no light maps to train on")
     if "background" not in plans[0].optional:
         found.append("no background: not every camera of every session has a clean plate")
     return found

@@ -124,6 +124,11 @@ class SampleReader:
         if name not in self.keys:
             raise UsageError(f"{self.path}: no sample key {name}", hint=f"keys: {', '.join(self.keys)}")
         if name in LIGHT_KEYS:
+            if place.hdri < 0:
+                raise UsageError(
+                    f"session {place.name}, camera {place.id}, pair {place.pair}: nobody named its light",
+                    hint="name it in lights.csv, ingest and build again; or read other keys",
+                )
             view = self.store.read_at(f"hdri_views/{place.folder}/{name[4:]}", place.hdri, required=True)
             return planes(view if box is None else resampled(view, _size(box)))[None]
         if name == "env_direction":
