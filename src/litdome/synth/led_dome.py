@@ -46,11 +46,6 @@ class Dome:
         """Names of the LEDs' channels."""
         return RGBAW if self.spectral else RGB
 
-    @property
-    def radius_m(self) -> float:
-        """Distance from the centre to the nearest LED."""
-        return float(np.linalg.norm(self.leds.positions_m - self.leds.centre_m, axis=1).min())
-
     def lights(self, drive: FloatArray) -> DirectionalLights:
         """The light of a drive, shape (light, channel)."""
         leds, count = self.leds, len(self.leds)

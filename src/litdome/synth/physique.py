@@ -14,7 +14,6 @@ from litdome.template.model import FloatArray, Template
 
 TORSO = ("root", "pelvis", "spine", "clavicle")
 ARM = ("shoulder", "upperarm", "lowerarm")
-HAND = ("wrist", "finger", "metacarpal")
 LEG = ("upperleg", "lowerleg")
 HEAD = ("head", "eye")
 HIPS = ("root", "pelvis", "spine05")
