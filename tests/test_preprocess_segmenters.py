@@ -305,8 +305,11 @@ def test_masks_are_grey_or_alpha_of_any_depth(tmp_path: Path, scene: Scene) -> N
     for name, codes in stored.items():
         cv2.imwrite(str(tmp_path / f"{name}.png"), codes)
         np.testing.assert_array_equal(read_mask(tmp_path / f"{name}.png", (WIDTH, HEIGHT)), mask)
-    cv2.imwrite(str(tmp_path / "ones.png"), mask // 255)
-    assert set(np.unique(read_mask(tmp_path / "ones.png", (WIDTH, HEIGHT)))) == {0, 255}
+    for dtype in (np.uint8, np.uint16):
+        cv2.imwrite(str(tmp_path / "ones.png"), (mask // 255).astype(dtype))
+        assert set(np.unique(read_mask(tmp_path / "ones.png", (WIDTH, HEIGHT)))) == {0, 255}
+    cv2.imwrite(str(tmp_path / "low.png"), mask.astype(np.uint16))  # 8-bit codes in a file of 16 bits
+    np.testing.assert_array_equal(read_mask(tmp_path / "low.png", (WIDTH, HEIGHT)), mask)
     cv2.imwrite(str(tmp_path / "colour.png"), scene.pictures[0])
     with pytest.raises(InputError, match=r"colour\.png: a colour picture"):
         read_mask(tmp_path / "colour.png", (WIDTH, HEIGHT))

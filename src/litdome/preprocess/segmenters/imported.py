@@ -77,9 +77,11 @@ def read_mask(path: Path, size: tuple[int, int], *, scale: float = 1.0) -> UInt8
             f"{path}: {width}x{height}, the stored pictures are {size[0]}x{size[1]}, so it should be {wanted}",
             hint=hint,
         )
-    if plane.dtype == np.uint16:
-        plane = (plane // 257).astype(np.uint8)
-    elif plane.max() == 1:
+    brightest = plane.max()
+    if brightest > 255:
+        plane = plane // 257
+    plane = plane.astype(np.uint8)  # a file of 16 bits may hold codes of 8
+    if brightest == 1:
         plane = plane * np.uint8(255)
     if (width, height) != size:
         plane = cv2.resize(plane, size, interpolation=cv2.INTER_AREA if width > size[0] else cv2.INTER_LINEAR)
