@@ -97,9 +97,10 @@ def test_body_cameras_stand_where_they_stood_before_there_were_others() -> None:
         ({"fps": float("nan")}, "fps = nan"),
         ({"hdri_gain": float("inf")}, "hdri_gain = inf"),
         ({"seed": -1}, "seed = -1"),
+        ({"width": 48, "height": 80, "camera": CameraSetup(bits=10)}, "48x80 px: with 10 bits at least 64"),
     ],
 )
-def test_takes_that_cannot_be_are_refused(tmp_path, change: dict[str, float], message: str) -> None:
+def test_takes_that_cannot_be_are_refused(tmp_path, change: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         plan_take(tmp_path / "t", **{"cameras": 1, "pairs": 1, "hdris": 1, "lights": 16, **SIZE, **change})
 

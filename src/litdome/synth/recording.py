@@ -39,6 +39,7 @@ from litdome.synth.truth import RecordingTruth, TruthWriter, made, write_png, wr
 
 MIN_BOARD_HEIGHT = 200  # px: below, no marker can be read
 CAMERA_CRF = 14
+SMALLEST_DEEP_PX = 64  # x265 4.2 corrupts memory on pictures of 48x80 px
 AS_SET_UP = CameraSetup()
 TruthDetail = Literal["minimal", "full"]
 
@@ -188,6 +189,10 @@ def plan_take(
     if not 0 <= color_spread <= 0.2:
         raise UsageError(f"color_spread = {color_spread:g}, must be within 0..0.2")
     camera.need_time(1000 / fps)
+    if camera.bits == 10 and min(width, height) < SMALLEST_DEEP_PX:
+        raise UsageError(
+            f"{width}x{height} px: with 10 bits at least {SMALLEST_DEEP_PX} each way", hint="--camera bits=8, or larger"
+        )
     rng = np.random.default_rng([seed, 11])
     performed = read_performance(actions, fps) if actions else ()
     body = make_body(subject, actions=performed, seed=seed)
