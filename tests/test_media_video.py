@@ -61,7 +61,7 @@ def test_written_video_is_tagged_and_reads_back_in_the_right_colours(tmp_path: P
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
 def test_ten_bits_keep_steps_that_eight_bits_lose(tmp_path: Path, codec: str) -> None:
     shades = np.arange(640, 672)  # codes of 1023: 32 neighbours, each a flat stripe
-    ramp = np.repeat(np.repeat(shades[None, :, None], 16, 1), 3, 2).repeat(32, 0)
+    ramp = np.repeat(np.repeat(shades[None, :, None], 16, 1), 3, 2).repeat(64, 0)
     deep, flat = (ramp * 65535 / 1023).round().astype(np.uint16), (ramp * 255 / 1023).round().astype(np.uint8)
     found = {}
     for bits, picture in ((10, deep), (8, flat)):
@@ -84,13 +84,18 @@ def test_short_hevc_videos_keep_their_frames_and_times(tmp_path: Path, frames: i
     for _ in range(4):  # B frames let one in three of the shortest fail
         with VideoWriter(path, fps=25, bits=10, codec="hevc") as video:
             for k in range(frames):
-                video.write(np.full((32, 64, 3), 9000 * k, np.uint16))
+                video.write(np.full((64, 64, 3), 9000 * k, np.uint16))
         with av.open(str(path)) as container:
             times = [frame.time * 25 for frame in container.decode(container.streams.video[0])]
         np.testing.assert_allclose(times, range(frames), atol=1e-6)
 
 
 def test_a_writer_refuses_bits_and_pictures_that_do_not_fit(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UsageError, match="HEVC needs 64"),
+        VideoWriter(tmp_path / "a.mp4", fps=25, codec="hevc") as video,
+    ):
+        video.write(np.zeros((48, 80, 3), np.uint8))
     with pytest.raises(UsageError, match="9 bits"):
         VideoWriter(tmp_path / "a.mp4", fps=25, bits=9)
     with (

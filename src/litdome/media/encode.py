@@ -21,6 +21,7 @@ RANGE_TAGS = {"limited": 1, "full": 2}
 Codec = Literal["h264", "hevc"]
 ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 X265 = "log-level=error:bframes=0"  # with B frames, videos shorter than a group of them get times that are not theirs
+SMALLEST_HEVC_PX = 64  # x265 spoils memory on smaller pictures
 PIXELS = {8: ("yuv420p", np.uint8), 10: ("yuv420p10le", np.uint16)}  # by bits: format of the planes, dtype of rgb
 
 
@@ -111,6 +112,8 @@ class VideoWriter:
     def _open(self, width: int, height: int) -> None:
         if width % 2 or height % 2:
             raise UsageError(f"{self.path}: {width}x{height} px; 4:2:0 needs an even width and height")
+        if self.codec == "hevc" and min(width, height) < SMALLEST_HEVC_PX:
+            raise UsageError(f"{self.path}: {width}x{height} px; HEVC needs {SMALLEST_HEVC_PX} each way", hint="h264")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._container = av.open(str(self._partial), "w", format="mp4")
         if self.comment:
