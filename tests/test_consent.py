@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from litdome.consent import require_use, withdrawn_consent
+from litdome.consent import refusal, require_use, withdrawn_consent
 from litdome.errors import ConsentError
 
 CONSENT = {"version": "2026-01", "uses": ["research", "train"], "expires": "2030-01-01", "withdrawn": None}
@@ -12,7 +12,8 @@ TODAY = date(2026, 11, 21)
 
 
 def test_a_covered_use_passes_on_the_last_day() -> None:
-    require_use(CONSENT, "train", "take", today=TODAY)
+    assert refusal(CONSENT, "train", TODAY) is None
+    assert refusal(CONSENT, "train", date(2030, 1, 1)) is None
     require_use(CONSENT, "train", "take", today=date(2030, 1, 1))
 
 
