@@ -25,13 +25,14 @@ from litdome.datasets.freeze import freeze_spec, session_names
 from litdome.datasets.leaks import leaks
 from litdome.datasets.plan import plan_dataset
 from litdome.datasets.samples import SampleTable
-from litdome.datasets.selection import frames_read, light_groups
+from litdome.datasets.selection import frames_read, light_groups, usable_pairs
 from litdome.datasets.spec import DatasetSpec
 from litdome.datasets.views import open_dataset
 from litdome.errors import CalibrationError, ConfigError, ConsentError, UsageError
 from litdome.geometry import Camera
 from litdome.lighting import rotate_hdri, tone_map_log
 from litdome.store.arrays import ArrayStore
+from litdome.store.decisions import Decision, add_decision
 from litdome.store.session import Session
 
 FULL = {"size": {"height": HEIGHT - 8, "width": WIDTH + 8, "fit": "full"}}
@@ -362,3 +363,12 @@ def test_a_killed_build_goes_on_to_the_same_bytes(two: list[Session], tmp_path: 
     assert kept and all(
         (tmp_path / "killed" / p.relative_to(tmp_path / "killed.partial")).stat().st_mtime_ns == begun[p] for p in kept
     )
+
+
+def test_a_decision_made_after_the_spec_was_frozen_changes_no_selection(tmp_path: Path) -> None:
+    session = make_take(tmp_path / "take.zarr", cameras=("c00",), pairs=6)
+    frozen = freeze_spec([session], DatasetSpec())
+    before = usable_pairs(session, "take", frozen)
+    add_decision(session.url, Decision("drop", None, ((0, 6),), "all of it", "somebody"))
+    np.testing.assert_array_equal(usable_pairs(session, "take", frozen), before)
+    assert before.any() and not usable_pairs(session, "take", freeze_spec([session], DatasetSpec())).any()

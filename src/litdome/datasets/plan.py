@@ -106,7 +106,7 @@ def plan_dataset(
         _need_ready(session, spec)
     optional = optional_pictures(sessions)
     names = [ref.name for ref in spec.sessions]
-    usable = [usable_pairs(session, spec) for session in sessions]
+    usable = [usable_pairs(session, name, spec) for session, name in zip(sessions, names, strict=True)]
     held = held_out_names(spec.splits.cameras, body_cameras(sessions, spec.select.cameras), spec.splits.seed, 3)
     trained = [_trained_pairs(*each, held) for each in zip(sessions, usable, strict=True)]
     groups = light_groups(sessions, names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from litdome.datasets.spec import DatasetSpec
 from litdome.datasets.splits import pair_reach
 from litdome.errors import UsageError
 from litdome.lighting import content_groups
-from litdome.store.decisions import effective_keep, read_decisions
+from litdome.store.decisions import effective_keep
 from litdome.store.pair_columns import pair_columns
 from litdome.store.pair_filter import parse_filter
 from litdome.store.session import Session
@@ -21,8 +22,12 @@ IntArray = npt.NDArray[np.int32]
 WIDEST = 1  # flat frames: masks vote with theirs, motion of the second order reads one segment more on both sides
 
 
-def usable_pairs(session: Session, spec: DatasetSpec) -> BoolArray:
-    """Which (camera, pair) may be samples: recorded, selected, and kept by scores and decisions.
+def usable_pairs(session: Session, name: str, spec: DatasetSpec) -> BoolArray:
+    """Which (camera, pair) may be samples: recorded, selected, and kept by scores and by the decisions in the spec.
+
+    Args:
+        session, name: The session and its name in the spec.
+        spec: Frozen.
 
     Raises:
         UsageError: A camera that is not there, or a filter that says nothing.
@@ -32,9 +37,10 @@ def usable_pairs(session: Session, spec: DatasetSpec) -> BoolArray:
     usable = recorded.copy()
     if spec.select.filter == "keep" and session.has("quality/keep"):
         usable &= session.read("quality/keep")
-    usable = np.asarray(effective_keep(usable, session.cameras, read_decisions(session.url)) & recorded)
+    decisions = tuple(copy.decision for copy in spec.decisions if copy.session == name)
+    usable = np.asarray(effective_keep(usable, session.cameras, decisions) & recorded)
     if spec.select.where:
-        usable &= parse_filter(spec.select.where).select(pair_columns(session))
+        usable &= parse_filter(spec.select.where).select(replace(pair_columns(session), decisions=decisions))
     if spec.select.cameras is not None:
         usable &= np.isin(session.cameras, spec.select.cameras)[:, None]
     if spec.select.pairs is not None:

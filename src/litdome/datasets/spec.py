@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from litdome.store.decisions import Decision
 from litdome.store.provenance import digest
 
 DATASET_SCHEMA = "1.1"  # 1.1: weights, crops, windows of pairs, shards of hdri_views
@@ -102,6 +103,11 @@ class DecisionCopy(_Table):
     reason: str
     author: str
     time: str
+
+    @property
+    def decision(self) -> Decision:
+        """What was decided."""
+        return Decision(self.action, self.cameras, self.pairs, self.reason, self.author, self.time)
 
 
 class DatasetSpec(_Table):
