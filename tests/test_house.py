@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,7 +31,7 @@ ALLOWED = {
     "report": UNDER_STORE | {"store", "datasets", "pipeline", "train_plugins"},
 }
 HEAVY = {"torch", "diffusers", "transformers", "open3d", "mediapipe", "face_alignment", "peft"}
-NOT_FOR_HELP = {"torch", "cv2", "zarr", "dask", "av"}
+NOT_FOR_HELP = {"torch", "cv2", "zarr", "dask", "av", "numpy", "scipy"}
 
 
 def rooms_imported(source: str) -> Iterator[str]:
@@ -106,16 +104,6 @@ def test_help_imports_nothing_heavy() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     loaded = {name.strip("'[] ").split(".")[0] for name in out.splitlines()[-1].split(",")}
     assert "click" in loaded and not loaded & NOT_FOR_HELP
-
-
-def test_help_costs_under_300_ms_of_cpu() -> None:
-    def once() -> float:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "litdome", "--help"], capture_output=True, check=True, env=os.environ)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-    assert min(once() for _ in range(3)) < 0.3  # CPU time: a busy machine does not count
 
 
 def commands(group: click.Group, prefix: str = "litdome") -> Iterator[tuple[str, click.Command]]:

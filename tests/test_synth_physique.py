@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from litdome.synth.physique import Bump, Physique, reshape
-from litdome.synth.subjects import SUBJECTS
+from litdome.synth.physique import reshape
+from litdome.synth.subjects import SUBJECTS, Bump, Physique
 from litdome.template.model import Template, load_template
 
 

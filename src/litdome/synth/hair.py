@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from litdome.synth.smooth import inner, smooth_noise, spread
+from litdome.synth.subjects import Hair
 from litdome.template.model import FloatArray, Template
 from litdome.template.skinning import vertex_normals
 
@@ -16,32 +15,16 @@ SHELL = np.array([0.083, 0.1, 0.112])  # semi-axes of long hair's shell, m
 RIPPLE_M = 0.006  # of hairlines
 
 
-@dataclass(frozen=True)
-class Hair:
-    """A hair style.
-
-    Attributes:
-        thickness_m: How far it stands off on average.
-        bumps_m: How much locks add to or take from that.
-        lock_m: Size of the locks.
-        falls_to_m: Height above ground at rest that it falls to behind and beside the face; None: cut above the ears.
-    """
-
-    thickness_m: float = 0.012
-    bumps_m: float = 0.005
-    lock_m: float = 0.05
-    falls_to_m: float | None = None
-
-    def covers(self, points: FloatArray, on_head: npt.NDArray[np.bool_], seed: int) -> npt.NDArray[np.bool_]:
-        """Which points at rest, shape (n, 3), it covers; ``on_head`` of them belong to the head."""
-        y, z = points[:, 1], points[:, 2]
-        ripple = RIPPLE_M * smooth_noise(points, 0.05, seed)
-        scalp = on_head & (y + ripple > 1.53 + 0.62 * (z + 0.08)) & (y > 1.5)
-        if self.falls_to_m is None:
-            return scalp
-        beside = (y + ripple > self.falls_to_m) & (z + ripple < 0.062 - 0.25 * np.maximum(1.56 - y, 0)) & (y < 1.64)
-        near = np.hypot(points[:, 0], z - SKULL[2]) < 0.16  # not the shoulders
-        return np.asarray(scalp | (beside & near))
+def hair_covers(hair: Hair, points: FloatArray, on_head: npt.NDArray[np.bool_], seed: int) -> npt.NDArray[np.bool_]:
+    """Which points at rest, shape (n, 3), a hair style covers; ``on_head`` of them belong to the head."""
+    y, z = points[:, 1], points[:, 2]
+    ripple = RIPPLE_M * smooth_noise(points, 0.05, seed)
+    scalp = on_head & (y + ripple > 1.53 + 0.62 * (z + 0.08)) & (y > 1.5)
+    if hair.falls_to_m is None:
+        return scalp
+    beside = (y + ripple > hair.falls_to_m) & (z + ripple < 0.062 - 0.25 * np.maximum(1.56 - y, 0)) & (y < 1.64)
+    near = np.hypot(points[:, 0], z - SKULL[2]) < 0.16  # not the shoulders
+    return np.asarray(scalp | (beside & near))
 
 
 def hair_offsets(

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.spatial import cKDTree
 
-from litdome.synth.hair import hair_offsets
+from litdome.synth.hair import hair_covers, hair_offsets
 from litdome.synth.smooth import inner, smooth_noise, spread
 from litdome.synth.subjects import Outfit
 from litdome.template.model import Float32Array, FloatArray, IntArray, Template, load_template
@@ -90,7 +90,7 @@ def label_points(template: Template, outfit: Outfit, points: Points) -> IntArray
     labels[body & collar & (y > outfit.hem_m) & ((points.arm < 0.5) | sleeve)] = SHIRT
     labels[body & (points.arm < 0.5) & (y <= outfit.hem_m)] = TROUSERS
     labels[np.char.startswith(region, "foot") | (body & (y < ANKLE_M))] = SHOES
-    labels[outfit.hair_style.covers(points.position, head, outfit.seed) & (head | (labels == SKIN))] = HAIR
+    labels[hair_covers(outfit.hair_style, points.position, head, outfit.seed) & (head | (labels == SKIN))] = HAIR
     labels[np.char.startswith(region, "eye_") & (region != "eye_sockets")] = EYE
     labels[(region == "mouth") | (region == "tongue")] = MOUTH
     return labels

@@ -6,10 +6,11 @@ skin weights still agree. Faces differ by smooth bumps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from litdome.synth.subjects import Physique
 from litdome.template.model import FloatArray, Template
 
 TORSO = ("root", "pelvis", "spine", "clavicle")
@@ -18,67 +19,6 @@ LEG = ("upperleg", "lowerleg")
 HEAD = ("head", "eye")
 HIPS = ("root", "pelvis", "spine05")
 SIDEWAYS = ("pelvis", "clavicle", "shoulder")
-
-
-@dataclass(frozen=True)
-class Bump:
-    """A smooth change of a face, both sides alike.
-
-    Attributes:
-        centre: On the template's left half at rest, metres.
-        radius_m: The change falls to 0.6 of its size that far away.
-        shift: Movement of the centre, metres; the right side mirrors it.
-    """
-
-    centre: tuple[float, float, float]
-    radius_m: float
-    shift: tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class Physique:
-    """How a person differs from the template: factors of lengths, 1 for no difference.
-
-    Attributes:
-        height: All of the body.
-        torso, belly, arms, legs, neck: Girth.
-        shoulders, hips: Breadth.
-        leg_length, arm_length: Along the bones.
-        head: Size.
-        face: Bumps.
-    """
-
-    height: float = 1.0
-    torso: float = 1.0
-    belly: float = 1.0
-    arms: float = 1.0
-    legs: float = 1.0
-    neck: float = 1.0
-    shoulders: float = 1.0
-    hips: float = 1.0
-    leg_length: float = 1.0
-    arm_length: float = 1.0
-    head: float = 1.0
-    face: tuple[Bump, ...] = ()
-
-    def girth(self, bone: str) -> float:
-        """Factor across a bone."""
-        if bone.startswith(TORSO):
-            return self.belly if bone.startswith((*HIPS, "spine04", "spine03")) else self.torso
-        return self._of_limb(bone, self.arms, self.legs, self.neck)
-
-    def length(self, bone: str) -> float:
-        """Factor along a bone."""
-        if bone.startswith(SIDEWAYS):
-            return self.hips if bone.startswith("pelvis") else self.shoulders
-        return self._of_limb(bone, self.arm_length, self.leg_length, 1.0)
-
-    def _of_limb(self, bone: str, arm: float, leg: float, neck: float) -> float:
-        if bone.startswith(HEAD):
-            return self.head
-        if bone.startswith("neck"):
-            return neck
-        return arm if bone.startswith(ARM) else leg if bone.startswith(LEG) else 1.0
 
 
 def reshape(template: Template, physique: Physique) -> Template:
@@ -105,8 +45,8 @@ def _grow(template: Template, physique: Physique) -> tuple[FloatArray, FloatArra
     joints, scales = template.joints.copy(), np.tile(np.eye(3), (len(template.bones), 1, 1))
     for bone, name in enumerate(template.bones):
         axis = _along(template, bone)
-        girth, length = physique.girth(name), physique.length(name)
-        scales[bone] = girth * np.eye(3) + (length - girth) * np.outer(axis, axis)
+        across, along = girth(physique, name), length(physique, name)
+        scales[bone] = across * np.eye(3) + (along - across) * np.outer(axis, axis)
         parent = template.parents[bone]
         if parent >= 0:
             joints[bone] = joints[parent] + scales[parent] @ (template.joints[bone] - template.joints[parent])
@@ -144,3 +84,25 @@ def _face_change(template: Template, physique: Physique) -> FloatArray:
     # on the midline nothing moves sideways, so that both halves stay one
     change[:, 0] *= np.sign(at[:, 0]) * np.minimum(np.abs(at[:, 0]) / 0.01, 1)
     return np.asarray(change * share[:, None])
+
+
+def girth(physique: Physique, bone: str) -> float:
+    """Factor across a bone."""
+    if bone.startswith(TORSO):
+        return physique.belly if bone.startswith((*HIPS, "spine04", "spine03")) else physique.torso
+    return _of_limb(physique, bone, physique.arms, physique.legs, physique.neck)
+
+
+def length(physique: Physique, bone: str) -> float:
+    """Factor along a bone."""
+    if bone.startswith(SIDEWAYS):
+        return physique.hips if bone.startswith("pelvis") else physique.shoulders
+    return _of_limb(physique, bone, physique.arm_length, physique.leg_length, 1.0)
+
+
+def _of_limb(physique: Physique, bone: str, arm: float, leg: float, neck: float) -> float:
+    if bone.startswith(HEAD):
+        return physique.head
+    if bone.startswith("neck"):
+        return neck
+    return arm if bone.startswith(ARM) else leg if bone.startswith(LEG) else 1.0

@@ -5,11 +5,67 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from litdome.synth.hair import Hair
-from litdome.synth.physique import Bump, Physique
-
 Color = tuple[float, float, float]
 Pattern = Literal["plain", "stripes", "checks"]
+
+
+@dataclass(frozen=True)
+class Hair:
+    """A hair style.
+
+    Attributes:
+        thickness_m: How far it stands off on average.
+        bumps_m: How much locks add to or take from that.
+        lock_m: Size of the locks.
+        falls_to_m: Height above ground at rest that it falls to behind and beside the face; None: cut above the ears.
+    """
+
+    thickness_m: float = 0.012
+    bumps_m: float = 0.005
+    lock_m: float = 0.05
+    falls_to_m: float | None = None
+
+
+@dataclass(frozen=True)
+class Bump:
+    """A smooth change of a face, both sides alike.
+
+    Attributes:
+        centre: On the template's left half at rest, metres.
+        radius_m: The change falls to 0.6 of its size that far away.
+        shift: Movement of the centre, metres; the right side mirrors it.
+    """
+
+    centre: tuple[float, float, float]
+    radius_m: float
+    shift: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Physique:
+    """How a person differs from the template: factors of lengths, 1 for no difference.
+
+    Attributes:
+        height: All of the body.
+        torso, belly, arms, legs, neck: Girth.
+        shoulders, hips: Breadth.
+        leg_length, arm_length: Along the bones.
+        head: Size.
+        face: Bumps.
+    """
+
+    height: float = 1.0
+    torso: float = 1.0
+    belly: float = 1.0
+    arms: float = 1.0
+    legs: float = 1.0
+    neck: float = 1.0
+    shoulders: float = 1.0
+    hips: float = 1.0
+    leg_length: float = 1.0
+    arm_length: float = 1.0
+    head: float = 1.0
+    face: tuple[Bump, ...] = ()
 
 
 @dataclass(frozen=True)
