@@ -317,3 +317,23 @@ def test_what_a_killed_server_did_not_confirm_is_said_and_sent_to_the_next(made:
         saved(other)
         window.__exit__()
     assert np.argwhere(keep(made) != before).tolist() == [[0, 0], [0, 1]]
+
+
+def test_one_page_neither_sends_nor_erases_what_another_open_page_waits_to_send(page: Page, made: Session) -> None:
+    page.route("**/api/decide", lambda route: route.abort())
+    before = keep(made)
+    page.focus("#grid")
+    page.keyboard.press("x")
+    expect(page.locator("#saved")).to_have_text("1 not saved")
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.wait_for_selector(".tile img:not([hidden])")
+    other.focus("#grid")
+    other.keyboard.press("ArrowRight")
+    other.keyboard.press("x")
+    saved(other)
+    assert np.argwhere(keep(made) != before).tolist() == [[0, 1]]
+    page.close()
+    with other.expect_response("**/api/decide"):
+        other.reload()  # takes over what the closed page left
+    assert np.argwhere(keep(made) != before).tolist() == [[0, 0], [0, 1]]

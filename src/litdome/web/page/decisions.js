@@ -1,5 +1,6 @@
 // Decisions leave this page at once and in order. What the server has not confirmed stays in the browser's storage,
-// is tried again, and is shown as not saved.
+// each under its own key, is tried again, and is shown as not saved. A page takes over what closed pages left, never
+// what another open page is still sending: an open page holds a lock of its name.
 import { DECIDED, KEPT, UNSAVED, ask, cameraOf, loadState, pairOf } from "./table.js";
 
 const AGAIN_MS = 2000, UNDO_STEPS = 500;
@@ -9,11 +10,27 @@ export class Decisions {
     this.table = table;
     this.changed = changed; // after states changed
     this.says = says; // (state, words): saved, saving or lost
-    this.key = `litdome-unsaved-${table.about.id}`;
+    this.keys = `litdome-unsaved-${table.about.id}/`;
+    this.page = crypto.getRandomValues(new Uint32Array(2)).join("-");
     this.undoKey = `litdome-undo-${table.about.id}`;
-    this.waiting = JSON.parse(localStorage.getItem(this.key) ?? "[]");
+    this.waiting = []; // {key in the browser's storage, sent}, in the order they leave
     this.undoable = JSON.parse(sessionStorage.getItem(this.undoKey) ?? "[]");
-    this.waiting.forEach(sent => this.lay(sent.changes, UNSAVED));
+    this.takeOver();
+  }
+
+  async takeOver() {
+    let open = []; // without locks (a page that is not from this machine) all of it is taken over
+    if (navigator.locks) {
+      navigator.locks.request(this.keys + this.page, () => new Promise(() => {}));
+      open = (await navigator.locks.query()).held.map(({ name }) => name);
+    }
+    const pageOf = key => key.slice(0, key.lastIndexOf("/")), at = key => Number(key.slice(key.lastIndexOf("/") + 1));
+    const left = Object.keys(localStorage).filter(key => key.startsWith(this.keys) && !open.includes(pageOf(key)));
+    const orphans = left.filter(key => pageOf(key) !== this.keys + this.page).sort((a, b) => at(a) - at(b));
+    this.waiting.unshift(...orphans.map(key => ({ key, sent: JSON.parse(localStorage.getItem(key)) })));
+    this.ready = true;
+    this.layWaiting();
+    this.changed();
     this.flush();
   }
 
@@ -35,20 +52,21 @@ export class Decisions {
   }
 
   send(sent) {
-    this.waiting.push(sent);
+    const key = `${this.keys}${this.page}/${this.last = Math.max(Date.now(), (this.last ?? 0) + 1)}`;
+    localStorage.setItem(key, JSON.stringify(sent));
+    this.waiting.push({ key, sent });
     this.lay(sent.changes, UNSAVED);
-    this.store();
     this.changed();
     this.flush();
   }
 
   async flush() {
-    if (this.flushing) return;
+    if (this.flushing || !this.ready) return;
     this.flushing = true;
     clearTimeout(this.timer);
     while (this.waiting.length) {
       this.says("saving", `saving ${this.waiting.length}`);
-      const sent = this.waiting[0];
+      const { key, sent } = this.waiting[0];
       try {
         const headers = { "Content-Type": "application/json" };
         await ask("/api/decide", { method: "POST", headers, body: JSON.stringify(sent) });
@@ -64,9 +82,9 @@ export class Decisions {
         this.says("lost", "refused", `Refused: ${error.message}`);
       }
       this.waiting.shift();
-      this.store();
+      localStorage.removeItem(key);
       this.lay(sent.changes, 0);
-      this.waiting.forEach(later => this.lay(later.changes, UNSAVED));
+      this.layWaiting();
       if (!this.waiting.length) this.says("saved", "all saved");
     }
     this.flushing = false;
@@ -96,6 +114,6 @@ export class Decisions {
   }
 
   row(camera) { return this.table.about.cameras.findIndex(({ id }) => id === camera); }
-  store() { localStorage.setItem(this.key, JSON.stringify(this.waiting)); }
+  layWaiting() { this.waiting.forEach(({ sent }) => this.lay(sent.changes, UNSAVED)); }
   remember() { sessionStorage.setItem(this.undoKey, JSON.stringify(this.undoable)); }
 }
