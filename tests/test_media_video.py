@@ -284,6 +284,13 @@ def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path) -> None:
         video.write(patches()[:, :31])
 
 
+def test_a_video_that_cannot_take_its_place_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="clip.mp4"), VideoWriter(tmp_path / "clip.mp4", fps=24) as writer:
+        writer.write(np.zeros((64, 64, 3), np.uint8))
+        (tmp_path / "clip.mp4").mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
 @pytest.mark.parametrize(("suffix", "dtype"), [(".png", np.uint8), (".png", np.uint16), (".tif", np.uint16)])
 def test_picture_folders_keep_every_code(tmp_path: Path, suffix: str, dtype: type) -> None:
     rgb = np.random.default_rng(4).integers(0, np.iinfo(dtype).max + 1, (3, 20, 30, 3)).astype(dtype)

@@ -214,6 +214,17 @@ def test_thumbnails_are_prepared_before_anyone_comes_and_go_on_where_they_stoppe
     assert len(list(thumbnails.folder.rglob("*.jpg"))) == 24 and not list(home.rglob(".*.jpg.*"))
 
 
+def test_thumbnails_that_cannot_be_kept_are_an_error_when_only_they_were_asked_for(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Path(session.url.removesuffix(".zarr") + ".review")
+    shutil.rmtree(home, ignore_errors=True)
+    home.write_text("in the way")
+    assert run(["-q", "review", session.url, "--prepare"]) == 5
+    assert "thumbnails cannot be kept" in capsys.readouterr().err
+    home.unlink()
+
+
 def test_views_are_made_or_refused_in_words(page: TestClient, session: Session) -> None:
     assert decoded(page.get("/picture/relit/c00/3").content).shape == (HEIGHT, WIDTH, 3)
     assert decoded(page.get("/picture/difference/c00/3").content).std() < 3  # even pictures: grey

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from litdome.cli.console import interruptible, progress_bars
-from litdome.errors import MissingPackageError
+from litdome.errors import MissingPackageError, StoreError
 
 if TYPE_CHECKING:
     from litdome.web.review import Review
@@ -64,7 +64,7 @@ def _prepare(review: Review) -> None:
     with interruptible() as should_stop, progress_bars() as progress:
         thumbnails.prepare(progress, should_stop)
     if thumbnails.trouble:
-        click.echo(f"litdome: {thumbnails.trouble}", err=True)
+        raise StoreError(thumbnails.trouble, hint="mend that, then the same command goes on where it stopped")
     click.echo(str(thumbnails.folder))
 
 

@@ -101,12 +101,13 @@ class VideoWriter:
     ) -> None:
         if self._container is None:
             return
-        if kind is None:
-            self._container.mux(self._stream.encode())
-        self._container.close()
-        if kind is None:
-            self._partial.replace(self.path)
-        else:
+        try:
+            with self._container:
+                if kind is None:
+                    self._container.mux(self._stream.encode())
+            if kind is None:
+                self._partial.replace(self.path)
+        finally:
             self._partial.unlink(missing_ok=True)
 
     def _open(self, width: int, height: int) -> None:
