@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +132,43 @@ class Renderer(Protocol):
 
     def render(self, inputs: Mapping[str, Tensor], *, seed: int) -> Rendered:
         """Make pictures from a clip of any length; the same inputs and seed give the same pictures."""
+        ...
+
+
+class Frames(Protocol):
+    """A clip's inputs, read when they are asked for; a clip of any length costs no memory."""
+
+    def __len__(self) -> int:
+        """Pictures of the clip."""
+        ...
+
+    def read(self, start: int, stop: int) -> Mapping[str, Tensor]:
+        """The inputs of pictures ``start`` to ``stop`` by sample key, shape (stop - start, ...) each.
+
+        Cheapest when ranges rise; neighbouring ranges may overlap.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The next pictures of a clip, finished, and what going on after them needs.
+
+    Attributes:
+        rgb: Shape (t, 3, h, w), float32 on the CPU, 0..1; the pieces of a clip laid end to end are the clip.
+        state: Given back to `StreamRenderer.stream`, in another process or on another day, it goes on as if it had
+            never stopped. Kept as safetensors, so tensors only.
+    """
+
+    rgb: Tensor
+    state: Mapping[str, Tensor]
+
+
+class StreamRenderer(Renderer, Protocol):
+    """A renderer that makes clips of any length piece by piece, in memory that does not grow with the clip."""
+
+    def stream(self, frames: Frames, *, seed: int, state: Mapping[str, Tensor] | None = None) -> Iterator[Piece]:
+        """The pieces of a clip, in order; with ``state``, those after the piece that it came with."""
         ...
 
 
