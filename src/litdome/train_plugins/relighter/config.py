@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Buffer = Literal["flat", "basecolor", "normal", "metallic", "roughness", "depth"]
+Light = Literal["env_ldr", "env_log", "env_direction"]
 
 
 class _Table(BaseModel):
@@ -30,7 +31,22 @@ class SamplingConfig(_Table):
 
     steps: int = Field(1, ge=1, description="Network calls per chunk; 15 for the 7B model.")
     chunk_frames: int = Field(4, ge=1, description="Pictures per chunk of a clip; 57 for the 7B model.")
-    overlap_frames: int = Field(1, ge=0, description="Pictures that neighbouring chunks share, faded linearly.")
+    overlap_frames: int = Field(1, ge=0, description="Pictures that neighbouring chunks share; at most half of them.")
+    seams: Literal["cut", "fade", "latent", "prefix"] = Field(
+        "fade",
+        description="How chunks join: side by side; faded linearly; denoised together, agreeing in what they share; "
+        "or each going on from the last pictures of the one before, which needs [prefix] in training.",
+    )
+
+
+class PrefixConfig(_Table):
+    """Training on clips whose first frames are given, so that a chunk can go on from the pictures before it."""
+
+    share: float = Field(0.0, ge=0, le=1, description="Share of the clips whose first latent frames are given.")
+    frames: int = Field(1, ge=1, description="Most latent frames that are given; each clip draws 1 to this many.")
+    sigma: float = Field(
+        0.02, gt=0, description="Noise on the given frames, in training and rendering; more of it stops drift."
+    )
 
 
 class LoraConfig(_Table):
@@ -60,18 +76,50 @@ class DropoutConfig(_Table):
     geometry: float = Field(0.0, ge=0, le=1, description="Probability that all buffers but the colour are left out.")
 
 
+class ValidationConfig(_Table):
+    """What is watched while training runs; nothing is chosen by it: the last checkpoint counts."""
+
+    samples: int = Field(4, ge=0, description="Samples of each held-out split that are rendered and scored; 0: none.")
+    hold_back: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the training pairs, the last of each session, kept out of training to validate on; "
+        "then the test splits are left alone.",
+    )
+
+
 class RelighterConfig(_Table):
     """Settings of the relighter."""
 
     base: str = Field("tiny", description="What training starts from: tiny (ships with litdome), random, or a folder.")
     mode: Literal["lora", "full"] = Field("lora", description="Train an adapter, or every weight.")
     buffers: tuple[Buffer, ...] = Field(("flat",), description="Sample keys given as conditions; flat is base colour.")
+    env: tuple[Light, ...] = Field(
+        ("env_ldr", "env_log", "env_direction"),
+        description="Maps of the light given as conditions; the pretrained model knows all three.",
+    )
+    masks: Literal["off", "black", "random"] = Field(
+        "off",
+        description="off: pictures as they are (the paper); black: flat and relit before black, each by its own mask; "
+        "random: flat before a random background, the loss on the person of the flat mask only.",
+    )
+    drivers: str | None = Field(
+        None, description="Folder of an avatar's renderings, read in place of flat: relight and enhance."
+    )
     use_compensated: bool = Field(False, description="Read flat_compensated (at the relit time) in place of flat.")
     background_weight: float = Field(
         1.0, ge=0, le=1, description="Weight of the background in the loss; below 1 the mask is read."
     )
     motion_weights: bool = Field(
         False, description="Weigh the loss by how well each pixel of flat and relit is known to agree (align)."
+    )
+    max_shift_px: float | None = Field(
+        None, gt=0, description="Train on pairs that moved less between flat and relit, px of the recorded picture."
+    )
+    reliability_sampling: bool = Field(False, description="Draw pairs as often as their motion is reliable (align).")
+    balance: Literal["samples", "sessions", "subjects"] = Field(
+        "samples", description="What is drawn equally often: every sample, or every session or subject as a whole."
     )
     light_variants: int = Field(
         1, ge=1, description="Times that a sample is used: as recorded, then mirrored and with its light tinted."
@@ -91,14 +139,22 @@ class RelighterConfig(_Table):
     picture_weighting: float = Field(
         1.0, ge=0, le=2, description="Power of a latent channel's effect on the picture in the loss; 0: all the same."
     )
-    clip_frames: int = Field(1, ge=1, description="Pictures per training sample.")
+    clip_frames: int = Field(1, ge=1, description="Pictures of a clip; 1 trains on single pairs (the paper).")
+    clip_share: float = Field(
+        1.0, gt=0, le=1, description="Share of the samples that are clips where clip_frames > 1; the rest are single."
+    )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="Arithmetic of the network.")
     seed: int = Field(0, ge=0, description="Where all randomness starts.")
     checkpoint_every: int = Field(100, ge=1, description="Steps between checkpoints.")
     preview_every: int = Field(100, ge=1, description="Steps between previews.")
+    validate_every: int = Field(
+        100, ge=1, description="Steps between validations; there is one before the first and one at the end."
+    )
     latent_cache_mb: int = Field(1024, ge=0, description="Memory for encoded samples, MB.")
     noise: NoiseConfig = NoiseConfig()
     sampling: SamplingConfig = SamplingConfig()
+    prefix: PrefixConfig = PrefixConfig()
     lora: LoraConfig = LoraConfig()
     network: NetworkConfig = NetworkConfig()
     dropout: DropoutConfig = DropoutConfig()
+    validation: ValidationConfig = ValidationConfig()

@@ -121,7 +121,7 @@ class RelighterNetwork(CosmosTransformer3DModel):  # type: ignore[misc]  # diffu
 
         Args:
             latents: Noisy latents times c_in, shape (b, c, t, h, w).
-            noise_level: c_noise = ln(sigma) / 4, shape (b,).
+            noise_level: c_noise = ln(sigma) / 4, shape (b,), or (b, 1, t, 1, 1) by frame.
             conditions: From `assemble_conditions`, shape (b, 8 * (c + 1), t, h, w).
             padding_mask: 1 where a picture is padding, shape (b, 1, y, x), any size; None is 0 everywhere.
             context: Text context, shape (b, n, context_dim); None is a zero context.

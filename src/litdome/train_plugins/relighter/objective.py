@@ -5,12 +5,12 @@ Source: Karras et al. 2022; the noise levels are in the configuration together w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from litdome.train_plugins.relighter.config import DropoutConfig, NoiseConfig
+from litdome.train_plugins.relighter.config import DropoutConfig, NoiseConfig, PrefixConfig
 from litdome.train_plugins.relighter.network import RelighterNetwork
 from litdome.train_plugins.relighter.sampler import precondition
 
@@ -47,20 +47,47 @@ def drop_conditions(conditions: Tensor, dropout: DropoutConfig, generator: torch
     return (grouped * keep.to(conditions)[:, :, None, None, None, None]).reshape(conditions.shape)
 
 
+def give_first_frames(
+    batch: Batch, sigmas: Tensor, prefix: PrefixConfig, generator: torch.Generator
+) -> tuple[Batch, Tensor]:
+    """Let some clips go on from frames that are given: those have next to no noise and no say in the loss.
+
+    Args:
+        sigmas: Noise levels, shape (b,), on the CPU.
+        prefix: How many clips, and of how many latent frames (1 to ``prefix.frames``, but never all).
+
+    Returns:
+        The batch and its noise levels by frame, shape (b, t). Both unchanged where no clip is to have such frames or
+        there is one frame only; then nothing is drawn.
+    """
+    count, _, frames = batch.clean.shape[:3]
+    most = min(prefix.frames, frames - 1)
+    if prefix.share == 0 or most == 0:
+        return batch, sigmas
+    lengths = torch.randint(1, most + 1, (count,), generator=generator)
+    lengths = lengths * (torch.rand(count, generator=generator) < prefix.share)
+    given = torch.arange(frames) < lengths[:, None]
+    counted = (~given).to(batch.clean)[:, None, :, None, None]
+    weight = counted.expand(-1, 1, -1, *batch.clean.shape[3:]) if batch.weight is None else batch.weight * counted
+    return replace(batch, weight=weight), torch.where(given, prefix.sigma, sigmas[:, None])
+
+
 def edm_losses(
     network: RelighterNetwork, batch: Batch, sigmas: Tensor, noise: Tensor, channel_weight: Tensor
 ) -> Tensor:
     """Loss of every sample, shape (b,).
 
     Args:
-        sigmas: Noise levels, shape (b,).
+        sigmas: Noise levels, shape (b,), or (b, t) by frame.
         noise: Unit normal, shape of ``batch.clean``.
         channel_weight: Shape (c,), mean 1.
     """
-    scale = precondition(sigmas[:, None, None, None, None])
-    noisy = batch.clean + scale.c_noise.mul(4).exp() * noise
+    levels = sigmas.reshape(len(sigmas), 1, -1, 1, 1)
+    scale = precondition(levels)
+    noisy = batch.clean + levels * noise
     target = (batch.clean - scale.c_skip * noisy) / scale.c_out
-    output: Tensor = network(scale.c_in * noisy, scale.c_noise.flatten(), batch.conditions)
+    level = scale.c_noise.flatten() if sigmas.dim() == 1 else scale.c_noise
+    output: Tensor = network(scale.c_in * noisy, level, batch.conditions)
     error: Tensor = (output.float() - target) ** 2 * channel_weight[:, None, None, None]
     if batch.weight is None:
         return error.mean(dim=(1, 2, 3, 4))

@@ -15,7 +15,7 @@ from torch import Tensor
 SIGMA_DATA = 0.5
 SIGMA_MIN = 0.02
 RHO = 7.0
-Denoiser = Callable[[Tensor, Tensor], Tensor]  # (scaled latents, c_noise of shape (b,)) -> F
+Denoiser = Callable[[Tensor, Tensor], Tensor]  # (scaled latents, c_noise of shape (b,) or (b, 1, t, 1, 1)) -> F
 
 
 @dataclass(frozen=True)
@@ -55,21 +55,63 @@ def seeded_noise(shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def sample_euler(denoise: Denoiser, noise: Tensor, sigmas: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Given:
+    """Latent frames that a clip begins with, because they are known.
+
+    Attributes:
+        frames: Shape (b, c, k, h, w).
+        sigma: The noise that they are shown to the network with.
+    """
+
+    frames: Tensor
+    sigma: float
+
+
+def sample_euler(denoise: Denoiser, noise: Tensor, sigmas: Tensor, given: Given | None = None) -> Tensor:
     """Integrate from noise to clean latents with one network call per step.
 
     Args:
         denoise: The network with its conditions bound.
         noise: Unit normal, shape (b, c, t, h, w); scaled here by sqrt(sigma_max^2 + 1).
         sigmas: From `noise_schedule`, the last one 0.
+        given: First frames that are known; the others are made to go on from them.
 
     Returns:
-        Latents, shape and dtype of ``noise``.
+        Latents, shape and dtype of ``noise``, the given frames as they were.
     """
-    latents: Tensor = noise * (sigmas[0].item() ** 2 + 1) ** 0.5
+    latents = start_latents(noise, sigmas)
     for here, after in pairwise(sigmas.to(noise.device)):
-        scale = precondition(here)
-        level = scale.c_noise.expand(latents.shape[0])
-        clean = scale.c_skip * latents + scale.c_out * denoise(scale.c_in * latents, level)
-        latents = latents + (latents - clean) / here * (after - here)
-    return latents
+        levels = here if given is None else here.repeat(noise.shape[2])
+        if given is not None:
+            count = given.frames.shape[2]
+            shown = given.frames + given.sigma * noise[:, :, :count]
+            latents = torch.cat([shown, latents[:, :, count:]], dim=2)
+            levels[:count] = given.sigma
+        latents = step_euler(latents, predict_clean(denoise, latents, levels), here, after)
+    return latents if given is None else torch.cat([given.frames, latents[:, :, given.frames.shape[2] :]], dim=2)
+
+
+def start_latents(noise: Tensor, sigmas: Tensor) -> Tensor:
+    """What sampling starts from: unit normal noise times sqrt(sigma_max^2 + 1)."""
+    return noise * (sigmas[0].item() ** 2 + 1) ** 0.5
+
+
+def predict_clean(denoise: Denoiser, latents: Tensor, sigma: Tensor) -> Tensor:
+    """The network's guess of the clean latents.
+
+    Args:
+        denoise: The network with its conditions bound.
+        latents: Noisy, shape (b, c, t, h, w).
+        sigma: Noise level, shape (), or (t,) by frame.
+    """
+    levels = sigma.reshape(1, 1, -1, 1, 1)
+    scale = precondition(levels)
+    level = scale.c_noise.flatten() if sigma.dim() == 0 else scale.c_noise
+    said = denoise(scale.c_in * latents, level.expand(latents.shape[0], *level.shape[1:]))
+    return scale.c_skip * latents + scale.c_out * said
+
+
+def step_euler(latents: Tensor, clean: Tensor, here: Tensor, after: Tensor) -> Tensor:
+    """One step of the sampler from noise level ``here`` to ``after``, given the guess at ``here``."""
+    return latents + (latents - clean) / here * (after - here)

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from litdome.errors import PluginError, StoreError
 from litdome.train_plugins.protocol import DatasetView, Run
-from litdome.train_plugins.relighter.augment import LightVariants
-from litdome.train_plugins.relighter.batches import LatentCache, Samples, condition_keys, sample_order
+from litdome.train_plugins.relighter.batches import LatentCache, condition_keys
 from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.model import (
     AVERAGE_FILE,
@@ -26,7 +25,13 @@ from litdome.train_plugins.relighter.model import (
     save_weights,
     trainable,
 )
-from litdome.train_plugins.relighter.objective import draw_sigmas, drop_conditions, edm_losses, losses_by_sigma
+from litdome.train_plugins.relighter.objective import (
+    draw_sigmas,
+    drop_conditions,
+    edm_losses,
+    give_first_frames,
+    losses_by_sigma,
+)
 from litdome.train_plugins.relighter.optimizers import (
     build_optimizers,
     optimizer_tensors,
@@ -34,6 +39,7 @@ from litdome.train_plugins.relighter.optimizers import (
     set_rate,
 )
 from litdome.train_plugins.relighter.renderer import RelighterRenderer
+from litdome.train_plugins.relighter.samples import training_samples
 
 OPTIMIZER_FILE, STATE_FILE = "optimizer.safetensors", "state.json"
 
@@ -57,12 +63,8 @@ class Training:
 
     def __init__(self, data: DatasetView, config: RelighterConfig, run: Run) -> None:
         self.config, self.run = config, run
-        frames = config.clip_frames
-        self.data: Samples = data if frames == 1 else data.clips(frames, max(1, frames // 2))
-        if len(self.data) == 0:
-            raise PluginError(f"relighter: no clip of {frames} pictures in this split", hint="--set clip_frames=1")
-        if config.light_variants > 1:
-            self.data = LightVariants(self.data, config.light_variants, run.seed)
+        self.data = training_samples(data, config, run.seed)
+        self.order = self.data.order()
         self.step, self._seconds = 0, 0.0
         self.base = open_trainable(config, run.seed)
         self.network = self.base.network.to(run.device)
@@ -124,7 +126,7 @@ class Training:
         rate = config.learning_rate * self._rate_factor()
         set_rate(self.optimizers, rate)
         self.network.train()
-        indices = sample_order(self.step, config.batch, len(self.data), self.run.seed)
+        indices = [self.order.pick(draw) for draw in range(self.step * config.batch, (self.step + 1) * config.batch)]
         losses, sigmas = self._backward(indices, generator)
         norm = float(torch.nn.utils.clip_grad_norm_(self.weights.values(), config.clip_norm))
         loss = float(losses.mean())
@@ -149,10 +151,11 @@ class Training:
             noise = torch.randn(batch.clean.shape, generator=generator).to(self.run.device)
             conditions = drop_conditions(batch.conditions, self.config.dropout, generator)
             batch = type(batch)(batch.clean, conditions, batch.weight)
+            batch, levels_by_frame = give_first_frames(batch, sigmas, self.config.prefix, generator)
             with torch.autocast(
                 self.run.device.split(":")[0], torch.bfloat16, enabled=self.config.precision == "bfloat16"
             ):
-                each = edm_losses(self.network, batch, sigmas.to(self.run.device), noise, self._channel_weight)
+                each = edm_losses(self.network, batch, levels_by_frame.to(self.run.device), noise, self._channel_weight)
             (each.sum() / len(indices)).backward()  # type: ignore[no-untyped-call]
             losses.append(each.detach().cpu())
             levels.append(sigmas)
