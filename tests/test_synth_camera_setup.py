@@ -16,12 +16,12 @@ from litdome.color import linear_from_srgb
 from litdome.errors import UsageError
 from litdome.media.images import probe_source
 from litdome.synth import RecordingTruth, make_recording
-from litdome.synth.camera_setup import CameraSetup
+from litdome.synth.camera_setup import CORNERS_LOSE, CameraSetup
 from litdome.synth.dome import wall_depth, wall_picture
 from litdome.synth.film import shoot
 from litdome.synth.optics import confusion_px, spread
 from litdome.synth.recording import Take, plan_take
-from litdome.synth.sensors import Sensor, noise_variance
+from litdome.synth.sensors import Sensor, make_sensors, noise_variance
 from litdome.synth.shading import flat_lights
 
 SMALL = {"pairs": 1, "hdris": 1, "lights": 16, "width": 90, "height": 160, "seed": 4}
@@ -102,3 +102,13 @@ def test_a_moving_person_blurs_into_the_mean_of_what_was_seen_meanwhile() -> Non
 def test_a_shutter_that_meets_the_next_light_is_refused() -> None:
     with pytest.raises(UsageError, match="light changes after 40 ms"):
         plan_take(Path("take"), cameras=1, camera=CameraSetup(shutter_ms=45), **SMALL)  # type: ignore[arg-type]
+
+
+def test_lenses_that_might_take_all_light_from_the_corners_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"vignetting 0.9 and color_spread 0.2 take up to 150% of") as refused:
+        plan_take(Path("take"), cameras=1, camera=CameraSetup(vignetting=0.9), color_spread=0.2, **SMALL)  # type: ignore[arg-type]
+    assert refused.value.hint == "--camera vignetting=0.3"
+    most = plan_take(Path("take"), cameras=1, camera=CameraSetup(vignetting=0.3), color_spread=0.2, **SMALL)  # type: ignore[arg-type]
+    corners = [sensor.see(np.ones((9, 9, 3), np.float32))[0, 0] for sensor in most.film.sensors]
+    assert len(corners) == 1 and np.min(corners) > 0
+    assert CORNERS_LOSE * 0.2 >= max(-sensor.falloff.sum() for sensor in make_sensors(200, 0.2, 0)) > 0.5

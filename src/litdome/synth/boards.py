@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from litdome.compute import run_units
+from litdome.errors import UsageError
 from litdome.geometry import Camera, Rig, rotation_about_y
 from litdome.media.encode import VideoWriter
 from litdome.progress import Progress
@@ -27,6 +28,7 @@ TEXELS_PER_SQUARE = 40
 MARGIN = 0.25  # white rim, squares
 INTRINSIC_PICTURES, EXTRINSIC_FRAMES, BOARD_CRF = 12, 24, 12
 WHITE, BLACK, BACK = 0.85, 0.03, 0.08  # albedo
+LOWEST_PICTURE = 200  # px: below, no marker can be read
 FLAT_SQUARE_PX = 11  # a board on the floor is filmed where its squares are no flatter: nobody could read its markers
 
 
@@ -47,7 +49,13 @@ class BoardDesign:
 
 
 def board_for(height: int) -> BoardDesign:
-    """A board about 0.9 m wide whose markers can still be read when pictures are ``height`` px high (200 at least)."""
+    """A board about 0.9 m wide whose markers can still be read when pictures are ``height`` px high.
+
+    Raises:
+        UsageError: No marker could be read.
+    """
+    if height < LOWEST_PICTURE:
+        raise UsageError(f"height {height} px: a board needs {LOWEST_PICTURE} px", hint="--no-boards, or larger")
     return BoardDesign(9, 7, 100.0, 75.0) if height >= 480 else BoardDesign(6, 5, 150.0, 112.5)
 
 

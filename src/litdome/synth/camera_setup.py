@@ -8,8 +8,13 @@ from typing import Any
 
 from litdome.errors import UsageError
 
+SMALLEST_DEEP_PX = 64  # x265 4.2 corrupts memory on pictures of 48x80 px
+MOST_COLOR_SPREAD = 0.2
+CORNERS_LOSE = 3  # times the colour spread, at most: see `litdome.synth.sensors.make_sensors`
+MOST_LOST = 0.9  # of the light in the corners
 
-def _setting(default: float, low: float, high: float, text: str) -> Any:
+
+def _setting(default: float | None, low: float, high: float, text: str) -> Any:
     return field(default=default, metadata={"low": low, "high": high, "text": text})
 
 
@@ -35,14 +40,14 @@ class CameraSetup:
     rolling_shutter_ms: float = _setting(0.0, 0, 1000, "how much later the last row is exposed than the first")
     gain_db: float = _setting(0.0, -6, 48, "noise as at this gain")
     bits: int = _setting(8, 8, 10, "of a stored code, 8 or 10 (else 8)")
-    distance_m: float = _setting(3.2, 0, 10, "from the person to the body cameras (else 3.2)")
+    distance_m: float | None = _setting(None, 0, 10, "from the person to the body cameras (else the subject's)")
 
     def __post_init__(self) -> None:
         if self.face_cameras is not None and self.face_cameras < 0:
             raise UsageError(f"face_cameras = {self.face_cameras}, at least 0 is needed")
         for knob in fields(self)[1:]:
             value, low, high = getattr(self, knob.name), knob.metadata["low"], knob.metadata["high"]
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise UsageError(f"camera {knob.name} = {value:g}, must be within {low:g}..{high:g}")
         if self.bits not in (8, 10):
             raise UsageError(f"camera bits = {self.bits:g}, must be 8 or 10")
@@ -58,6 +63,35 @@ class CameraSetup:
             raise UsageError(
                 f"shutter_ms and rolling_shutter_ms make {open_ms:g} ms, but the light changes after {frame_ms:g} ms",
                 hint="--fault mixed-light shows what that does",
+            )
+
+    def need_size(self, width: int, height: int) -> None:
+        """Refuse pictures that cannot be stored with so many bits.
+
+        Raises:
+            UsageError: They are too small.
+        """
+        if self.bits == 10 and min(width, height) < SMALLEST_DEEP_PX:
+            raise UsageError(
+                f"{width}x{height} px: with 10 bits at least {SMALLEST_DEEP_PX} each way",
+                hint="--camera bits=8, or larger",
+            )
+
+    def need_light(self, color_spread: float) -> None:
+        """Refuse lenses that might take all light, and more, from the corners.
+
+        Raises:
+            UsageError: ``color_spread`` is out of its range, or loses too much together with the vignetting.
+        """
+        if not 0 <= color_spread <= MOST_COLOR_SPREAD:
+            raise UsageError(f"color_spread = {color_spread:g}, must be within 0..{MOST_COLOR_SPREAD:g}")
+        lost = self.vignetting + CORNERS_LOSE * color_spread
+        if lost > MOST_LOST + 1e-9:
+            most = max(MOST_LOST - CORNERS_LOSE * color_spread, 0)
+            raise UsageError(
+                f"vignetting {self.vignetting:g} and color_spread {color_spread:g} take up to {lost:.0%} of the light "
+                f"from the corners, at most {MOST_LOST:.0%}",
+                hint=f"--camera vignetting={most:g}",
             )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -37,11 +37,10 @@ from litdome.synth.spoil import spoil_file, stored_picture
 from litdome.synth.subjects import SUBJECTS
 from litdome.synth.truth import RecordingTruth, TruthWriter, made, write_png, write_rig_truth
 
-MIN_BOARD_HEIGHT = 200  # px: below, no marker can be read
 CAMERA_CRF = 14
-SMALLEST_DEEP_PX = 64  # x265 4.2 corrupts memory on pictures of 48x80 px
 AS_SET_UP = CameraSetup()
 TruthDetail = Literal["minimal", "full"]
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +58,89 @@ class Take:
     light: LightPlan
 
 
+class TakeWishes(TypedDict, total=False):
+    """What may be asked of a take; what is left out is as `plan_take` has it.
+
+    Attributes:
+        cameras, width, height: Of the rig; sizes even, px.
+        pairs: Relit frames, or LEDs that are lit alone; the take begins and ends on a flat frame. None: 24, or every
+            LED once.
+        interleave: Relit frames from one flat frame to the next; None: 1, or 20 of one LED each.
+        subject: ``s1`` to ``s4``.
+        actions: An actions.csv that says what is done when; None: the person moves about freely.
+        speed_px: Mean movement in the picture from one frame to the next, px at a height of 1080; None: unhurried.
+        faults: What goes wrong: names of `litdome.synth.faults.FAULTS`.
+        seed: Draws lights, motion, lenses and noise.
+        hdris: Number of HDRIs, each lit for a few pairs in a row, twice where there are pairs enough.
+        hdri_gain: Dims (or brightens) the HDRIs; lights.csv says so.
+        lights: How many there are at infinity, where ``light`` does not say otherwise.
+        light: LEDs at a distance, one at a time, dark frames, session gain.
+        camera: Exposure, lenses, shutters, noise and bits, and face cameras.
+        color_spread: How much cameras differ in colour (0.1: gains by 20 %). Charts are photographed where cameras
+            differ in any way from exact ones.
+        bounce: The person is also lit by what it throws back on itself, once.
+    """
+
+    cameras: int
+    pairs: int | None
+    interleave: int | None
+    subject: str
+    actions: Path | None
+    speed_px: float | None
+    faults: Sequence[str]
+    seed: int
+    width: int
+    height: int
+    fps: float
+    hdris: int
+    hdri_gain: float
+    lights: int
+    light: LightSetup | None
+    camera: CameraSetup
+    color_spread: float
+    bounce: bool
+
+
 def make_recording(
+    folder: Path,
+    *,
+    boards: bool = True,
+    truth: TruthDetail = "minimal",
+    workers: int | None = None,
+    progress: Progress | None = None,
+    **wishes: Unpack[TakeWishes],
+) -> RecordingTruth:
+    """Film a simulated person on a simulated light stage.
+
+    Args:
+        folder: The recording to write; it appears when it is whole.
+        boards: Also film a calibration board (not below 200 px height: no marker could be read).
+        truth: ``full`` adds depth, normals, parts, albedo, roughness, irradiance, radiance and flow of every picture.
+        workers: Threads; all cores when None.
+        progress: Hears of every frame.
+        wishes: Cameras, light, person and faults: see `TakeWishes`.
+
+    Raises:
+        UsageError: The folder has something in it, or an argument that cannot be.
+    """
+    need_new_folder(folder)
+    if truth not in get_args(TruthDetail):
+        raise UsageError(f"truth = {truth!r} is not one of {', '.join(get_args(TruthDetail))}", hint="--truth full")
+    take = plan_take(folder, full_truth=truth == "full", **wishes)
+    report, threads = progress or silent, workers or default_workers()
+    design = board_for(take.film.rig.cameras[0].height) if boards else None
+    with appearing_folder(folder) as partial:
+        writer = TruthWriter(partial / "truth", take.truth)
+        write_take(partial, take, _told(shoot(take.film, threads), writer, report, len(take.film.lights)), design)
+        writer.close(threads)
+        if take.film.sensors:
+            write_charts(partial, take.film)
+        if design:
+            write_board_takes(partial, take.film, design, threads, report)
+    return take.truth
+
+
+def plan_take(
     folder: Path,
     *,
     cameras: int = 6,
@@ -79,120 +160,14 @@ def make_recording(
     light: LightSetup | None = None,
     camera: CameraSetup = AS_SET_UP,
     color_spread: float = 0.0,
-    boards: bool = True,
-    bounce: bool = False,
-    truth: TruthDetail = "minimal",
-    workers: int | None = None,
-    progress: Progress | None = None,
-) -> RecordingTruth:
-    """Film a simulated person on a simulated light stage.
-
-    Args:
-        folder: The recording to write; it appears when it is whole.
-        cameras, width, height: Of the rig; sizes even, px.
-        pairs: Relit frames, or LEDs that are lit alone; the take begins and ends on a flat frame. None: 24, or every
-            LED once.
-        interleave: Relit frames from one flat frame to the next; None: 1, or 20 of one LED each.
-        subject: ``s1`` to ``s4``.
-        actions: An actions.csv that says what is done when; None: the person moves about freely.
-        speed_px: Mean movement in the picture from one frame to the next, px at a height of 1080; None: unhurried.
-        faults: What goes wrong: names of `litdome.synth.faults.FAULTS`.
-        seed: Draws lights, motion, lenses and noise.
-        hdris: Number of HDRIs, each lit for a few pairs in a row, twice where there are pairs enough.
-        hdri_gain: Dims (or brightens) the HDRIs; lights.csv says so.
-        lights: How many there are at infinity, where ``light`` does not say otherwise.
-        light: LEDs at a distance, one at a time, dark frames, session gain.
-        camera: Exposure, lenses, shutters, noise and bits, and face cameras.
-        color_spread: How much cameras differ in colour (0.1: gains by 20 %). Charts are photographed where cameras
-            differ in any way from exact ones.
-        boards: Also film a calibration board (not below 200 px height: no marker could be read).
-        bounce: The person is also lit by what it throws back on itself, once.
-        truth: ``full`` adds depth, normals, parts, albedo, roughness, irradiance, radiance and flow of every picture.
-        workers: Threads; all cores when None.
-        progress: Hears of every frame.
-
-    Raises:
-        UsageError: The folder has something in it, or an argument that cannot be.
-    """
-    need_new_folder(folder)
-    if boards and height < MIN_BOARD_HEIGHT:
-        raise UsageError(f"height {height} px: a board needs {MIN_BOARD_HEIGHT} px", hint="boards=False, or larger")
-    if truth not in get_args(TruthDetail):
-        raise UsageError(f"truth = {truth!r} is not one of {', '.join(get_args(TruthDetail))}", hint="--truth full")
-    take = plan_take(
-        folder,
-        cameras=cameras,
-        pairs=pairs,
-        interleave=interleave,
-        subject=subject,
-        actions=actions,
-        speed_px=speed_px,
-        faults=faults,
-        seed=seed,
-        width=width,
-        height=height,
-        fps=fps,
-        hdris=hdris,
-        hdri_gain=hdri_gain,
-        lights=lights,
-        light=light,
-        camera=camera,
-        color_spread=color_spread,
-        bounce=bounce,
-        full_truth=truth == "full",
-    )
-    report, threads = progress or silent, workers or default_workers()
-    design = board_for(height) if boards else None
-    with appearing_folder(folder) as partial:
-        writer = TruthWriter(partial / "truth", take.truth)
-        write_take(partial, take, _told(shoot(take.film, threads), writer, report, len(take.film.lights)), design)
-        writer.close(threads)
-        if take.film.sensors:
-            write_charts(partial, take.film)
-        if design:
-            write_board_takes(partial, take.film, design, threads, report)
-    return take.truth
-
-
-def plan_take(
-    folder: Path,
-    *,
-    cameras: int,
-    pairs: int | None = None,
-    interleave: int | None = None,
-    subject: str = "s1",
-    actions: Path | None = None,
-    speed_px: float | None = None,
-    faults: Sequence[str] = (),
-    seed: int = 0,
-    width: int,
-    height: int,
-    fps: float = 25.0,
-    hdris: int = 8,
-    hdri_gain: float = 1.0,
-    lights: int = 128,
-    light: LightSetup | None = None,
-    camera: CameraSetup = AS_SET_UP,
-    color_spread: float = 0.0,
     bounce: bool = False,
     full_truth: bool = False,
 ) -> Take:
     """Draw everything about a take: arguments and errors as `make_recording`'s."""
-    for name, value in (("cameras", cameras), ("pairs", pairs), ("interleave", interleave), ("hdris", hdris)):
-        if value is not None and value < 1:
-            raise UsageError(f"{name} = {value}, at least 1 is needed")
-    for name, factor in (("hdri_gain", hdri_gain), ("fps", fps)):
-        if not 0 < factor < inf:
-            raise UsageError(f"{name} = {factor:g}, must be above 0 and finite")
-    if seed < 0:
-        raise UsageError(f"seed = {seed}, must be 0 or more", hint="--seed 0")
-    if not 0 <= color_spread <= 0.2:
-        raise UsageError(f"color_spread = {color_spread:g}, must be within 0..0.2")
+    _need_amounts(seed, {"cameras": cameras, "pairs": pairs, "interleave": interleave, "hdris": hdris}, fps, hdri_gain)
     camera.need_time(1000 / fps)
-    if camera.bits == 10 and min(width, height) < SMALLEST_DEEP_PX:
-        raise UsageError(
-            f"{width}x{height} px: with 10 bits at least {SMALLEST_DEEP_PX} each way", hint="--camera bits=8, or larger"
-        )
+    camera.need_size(width, height)
+    camera.need_light(color_spread)
     rng = np.random.default_rng([seed, 11])
     performed = read_performance(actions, fps) if actions else ()
     body = make_body(subject, actions=performed, seed=seed)
@@ -206,47 +181,40 @@ def plan_take(
         seed=seed,
         rng=rng,
     )
-    start_s = 0.0 if performed else float(rng.uniform(0, 60))
+    start_s, frames = 0.0 if performed else float(rng.uniform(0, 60)), len(plan.pattern)
     if speed_px is not None:
         ring = make_rig(cameras, width=width, height=height, radius_m=camera.distance_m, seed=seed)
-        body, speed_px = at_speed_px(body, ring, (start_s, start_s + len(plan.pattern) / fps), fps, speed_px)
+        body, speed_px = at_speed_px(body, ring, (start_s, start_s + frames / fps), fps, speed_px)
     if camera.face_cameras is None:
         camera = replace(camera, face_cameras=SUBJECTS[subject].face_cameras)
-    joints = _joints(body, start_s + np.arange(len(plan.pattern)) / fps)
-    faces = joints[:, [body.template.bone("eye.L"), body.template.bone("eye.R")]].mean(axis=1)
+    joints, faces = _whereabouts(body, start_s + np.arange(frames) / fps)
     rig = place_cameras(camera, cameras, joints=joints, faces=faces, width=width, height=height, seed=seed)
     need_cameras_inside(rig, plan.lit[0])
-    truth = RecordingTruth(
-        folder=folder,
-        rig=rig,
-        schedule=plan.schedule,
-        body=body,
-        start_s=start_s,
-        fps=fps,
-        faults=draw_faults(faults, rig.ids, len(plan.schedule.kind)),
-        speed_px=speed_px,
-    )
-    by_frame, flat = plan.by_frame, plan.lit[0]
+    befallen = draw_faults(faults, rig.ids, frames)
+    truth = RecordingTruth(folder, rig, plan.schedule, body, start_s, fps, befallen, speed_px)
     sensors = set_cameras(rig, camera, color_spread, seed)
+    relit = frozenset(np.flatnonzero(plan.schedule.kind == KIND_CODES["hdri"]).tolist())  # other kinds: in no pair
     film = Film(
-        rig,
-        body,
-        truth.start_s,
-        fps,
-        by_frame,
-        flat,
-        seed,
-        sensors,
-        bounce=bounce,
-        full_truth=full_truth,
-        relit=frozenset(np.flatnonzero(plan.schedule.kind == KIND_CODES["hdri"]).tolist()),  # other kinds: in no pair
+        rig, body, start_s, fps, plan.by_frame, plan.lit[0], seed, sensors, bounce, full_truth=full_truth, relit=relit
     )
     return Take(truth, film, plan)
 
 
-def _joints(body: Body, times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The body's joints at times, shape (time, bone, 3), metres."""
-    return np.stack([body.joints(float(time)) for time in times_s])
+def _need_amounts(seed: int, counts: Mapping[str, int | None], fps: float, hdri_gain: float) -> None:
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise UsageError(f"{name} = {count}, at least 1 is needed")
+    for name, factor in (("hdri_gain", hdri_gain), ("fps", fps)):
+        if not 0 < factor < inf:
+            raise UsageError(f"{name} = {factor:g}, must be above 0 and finite")
+    if seed < 0:
+        raise UsageError(f"seed = {seed}, must be 0 or more", hint="--seed 0")
+
+
+def _whereabouts(body: Body, times_s: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """At times, metres: the body's joints, shape (time, bone, 3), and the middle between its eyes, shape (time, 3)."""
+    joints = np.stack([body.joints(float(time)) for time in times_s])
+    return joints, joints[:, [body.template.bone("eye.L"), body.template.bone("eye.R")]].mean(axis=1)
 
 
 def write_take(folder: Path, take: Take, shots: Iterator[tuple[Shot, ...]], design: BoardDesign | None = None) -> None:
