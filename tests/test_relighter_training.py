@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 from litdome.errors import MissingWeightsError, PluginError, StoreError
 from litdome.train_plugins.checks import SyntheticView
 from litdome.train_plugins.relighter import RelighterTrainer
-from litdome.train_plugins.relighter.batches import LatentCache, sample_order
+from litdome.train_plugins.relighter.batches import LatentCache
 from litdome.train_plugins.relighter.config import LoraConfig, NetworkConfig, RelighterConfig, SamplingConfig
 from litdome.train_plugins.relighter.model import ADAPTER_FILE, open_trainable, trainable
+from litdome.train_plugins.relighter.samples import training_samples
 from litdome.train_plugins.relighter.weights import load_base, save_base
 from litdome.train_plugins.run import RunFolder
 
@@ -172,12 +173,6 @@ def test_a_base_that_is_not_there_says_so(tmp_path: Path) -> None:
         open_trainable(config(base=str(tmp_path)), 0)
 
 
-def test_order_is_a_permutation_every_epoch() -> None:
-    order = [index for step in range(6) for index in sample_order(step, 4, 8, seed=3)]
-    assert [sorted(order[start : start + 8]) for start in (0, 8, 16)] == [list(range(8))] * 3
-    assert order[:8] != order[8:16]
-
-
 def test_sizes_and_lengths_are_batched_apart() -> None:
     class Mixed(SyntheticView):
         def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
@@ -185,7 +180,9 @@ def test_sizes_and_lengths_are_batched_apart() -> None:
             return {k: v[..., :16, :16] for k, v in sample.items()} if index == 2 else sample
 
     opened = open_trainable(config(), 0)
-    batches = LatentCache(Mixed(), config(background_weight=0.2), opened.autoencoder, "cpu").batches([0, 2, 1])
+    settings = config(background_weight=0.2)
+    samples = training_samples(Mixed(), settings, 0)
+    batches = LatentCache(samples, settings, opened.autoencoder, "cpu").batches([0, 2, 1])
     assert [tuple(batch.clean.shape) for batch in batches] == [(2, 48, 1, 8, 12), (1, 48, 1, 4, 4)]
     weight = batches[0].weight
     assert weight is not None and float(weight.min()) == pytest.approx(0.2) and float(weight.max()) == 1
@@ -194,7 +191,9 @@ def test_sizes_and_lengths_are_batched_apart() -> None:
 def test_motion_weights_are_those_of_the_flat_picture_that_is_read() -> None:
     opened = open_trainable(config(), 0)
     moved, met, both = (
-        LatentCache(SyntheticView(), settings, opened.autoencoder, "cpu").batches([0])[0].weight
+        LatentCache(training_samples(SyntheticView(), settings, 0), settings, opened.autoencoder, "cpu")
+        .batches([0])[0]
+        .weight
         for settings in (
             config(motion_weights=True),
             config(motion_weights=True, use_compensated=True),

@@ -49,6 +49,7 @@ class ResumableSampler:
         self._count = len(samples)
         self._weights = None if weights is None else _checked(np.asarray(weights, np.float64), self._count)
         self._ended_at: tuple[int, int] | None = None
+        self._kept: tuple[int, npt.NDArray[np.int64]] | None = None  # the order of the epoch that was last picked from
 
     @property
     def skipped(self) -> Mapping[str, int]:
@@ -75,6 +76,13 @@ class ResumableSampler:
             place = n * self.world + self.rank
             yield Pick(int(order[place]), first + place)
         self._ended_at = start
+
+    def pick(self, draw: int) -> int:
+        """The sample that is drawn after ``draw`` others since training began, by all processes together."""
+        epoch, position = divmod(draw, self._count)
+        if self._kept is None or self._kept[0] != epoch:
+            self._kept = epoch, self._order(epoch)
+        return int(self._kept[1][position])
 
     def advance(self, count: int) -> None:
         """Count samples of the current epoch as used, by all processes together; at its end the next one begins."""

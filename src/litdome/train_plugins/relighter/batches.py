@@ -18,31 +18,56 @@ from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.network import SPATIAL_PATCH
 from litdome.train_plugins.relighter.objective import Batch
 
-LIGHT: dict[str, Condition] = {"env_ldr": "env_ldr", "env_log": "env_log", "env_direction": "env_nrm"}
-SIGNED = ("normal", *LIGHT)  # sample keys in -1..1; the others are 0..1
+SIGNED = ("normal", "env_ldr", "env_log", "env_direction")  # sample keys in -1..1; the others are 0..1
+LOSS_WEIGHT = "loss_weight"
+_LIGHT: dict[str, Condition] = {"env_ldr": "env_ldr", "env_log": "env_log", "env_direction": "env_nrm"}
 _BUFFERS: dict[str, Condition] = {
     **{"flat": "basecolor", "basecolor": "basecolor", "normal": "normal"},
     **{"metallic": "metallic", "roughness": "roughness", "depth": "depth"},
 }
 
 
-def condition_keys(config: RelighterConfig) -> dict[str, Condition]:
-    """The sample keys that become conditions: buffers, then the light."""
-    flat = "flat_compensated" if config.use_compensated else "flat"
-    return {(flat if key == "flat" else key): _BUFFERS[key] for key in config.buffers} | LIGHT
-
-
-def sample_keys(config: RelighterConfig) -> tuple[str, ...]:
-    """All sample keys that training reads."""
-    weights = (("mask",) if config.background_weight < 1 else ()) + (
-        (weight_key(config),) if config.motion_weights else ()
-    )
-    return (*condition_keys(config), "relit", *weights)
+def flat_key(config: RelighterConfig) -> str:
+    """The sample key of the flat picture that is read."""
+    return "flat_compensated" if config.use_compensated else "flat"
 
 
 def weight_key(config: RelighterConfig) -> str:
     """The sample key that says how far each pixel of the flat picture that is read agrees with the relit one."""
     return "weight_compensated" if config.use_compensated else "weight"
+
+
+def condition_keys(config: RelighterConfig) -> dict[str, Condition]:
+    """The sample keys that become conditions: buffers, then the light."""
+    buffers = {(flat_key(config) if key == "flat" else key): _BUFFERS[key] for key in config.buffers}
+    return buffers | {key: _LIGHT[key] for key in config.env}
+
+
+def input_keys(config: RelighterConfig) -> tuple[str, ...]:
+    """The sample keys that a trained relighter reads: conditions, and the mask that puts flat before black."""
+    return (*condition_keys(config), *(("mask_flat",) if config.masks == "black" else ()))
+
+
+def sample_keys(config: RelighterConfig) -> tuple[str, ...]:
+    """All keys of a dataset's samples that training reads."""
+    wanted = {
+        "relit": True,
+        "mask": config.background_weight < 1 or config.masks == "black",
+        "mask_flat": config.masks != "off" and config.drivers is None,
+        weight_key(config): config.motion_weights,
+        "env_ldr": config.light_variants > 1,
+        "env_log": config.light_variants > 1,
+        **{key: config.drivers is not None for key in ("session", "camera", "pair")},
+    }
+    return tuple(dict.fromkeys((*condition_keys(config), *(key for key, is_read in wanted.items() if is_read))))
+
+
+def before_black(inputs: Mapping[str, Tensor], config: RelighterConfig) -> dict[str, Tensor]:
+    """Inputs of a trained relighter with flat before black where it was trained so, by ``mask_flat``."""
+    if config.masks != "black":
+        return dict(inputs)
+    flat = flat_key(config)
+    return {**inputs, flat: inputs[flat] * inputs["mask_flat"]}
 
 
 def encode_conditions(
@@ -128,26 +153,8 @@ class LatentCache:
         conditions = encode_conditions(pictures, self._keys, self._autoencoder)
         # f2: a latent's spread is 0.5, so half precision costs 2e-4 of it
         halves = {name: latents.half().cpu() for name, latents in conditions.items()}
-        return _Latents(clean.half().cpu(), halves, self._weight(sample, clean.shape))
-
-    def _weight(self, sample: Mapping[str, Tensor], shape: torch.Size) -> Tensor | None:
-        config = self._config
-        parts = []
-        if config.background_weight < 1:
-            parts.append(config.background_weight + (1 - config.background_weight) * sample["mask"].float())
-        if config.motion_weights:
-            parts.append(sample[weight_key(config)].float())
-        if not parts:
-            return None
-        weight = parts[0] * parts[1] if len(parts) == 2 else parts[0]
-        return interpolate(weight.transpose(0, 1)[None], tuple(shape[2:]), mode="area")
-
-
-def sample_order(step: int, batch: int, count: int, seed: int) -> list[int]:
-    """Indices of one step's samples: every epoch is its own permutation, known from the step alone."""
-    indices = []
-    for position in range(step * batch, (step + 1) * batch):
-        epoch, place = divmod(position, count)
-        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
-        indices.append(int(order[place]))
-    return indices
+        weight = None
+        if LOSS_WEIGHT in sample:
+            shape = tuple(clean.shape[2:])
+            weight = interpolate(sample[LOSS_WEIGHT].float().transpose(0, 1)[None], shape, mode="area")
+        return _Latents(clean.half().cpu(), halves, weight)

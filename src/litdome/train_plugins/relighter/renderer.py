@@ -10,7 +10,13 @@ from torch import Tensor
 from litdome.errors import InputError
 from litdome.train_plugins.protocol import Rendered
 from litdome.train_plugins.relighter.autoencoder import Autoencoder
-from litdome.train_plugins.relighter.batches import as_video, condition_keys, encode_conditions
+from litdome.train_plugins.relighter.batches import (
+    as_video,
+    before_black,
+    condition_keys,
+    encode_conditions,
+    input_keys,
+)
 from litdome.train_plugins.relighter.conditions import assemble_conditions
 from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.network import RelighterNetwork
@@ -29,7 +35,7 @@ class RelighterRenderer:
     ) -> None:
         self._network, self._autoencoder, self._config, self._device = network, autoencoder, config, device
         self._keys = condition_keys(config)
-        self.reads: tuple[str, ...] = tuple(self._keys)
+        self.reads: tuple[str, ...] = input_keys(config)
 
     @torch.no_grad()
     def render(self, inputs: Mapping[str, Tensor], *, seed: int) -> Rendered:
@@ -62,7 +68,7 @@ class RelighterRenderer:
         for key in self.reads:
             if len(inputs[key]) not in (1, frames):
                 raise InputError(f"relighter: {key} has {len(inputs[key])} pictures, the clip {frames}")
-        return {key: inputs[key].expand(frames, -1, -1, -1) for key in self.reads}
+        return before_black({key: inputs[key].expand(frames, -1, -1, -1) for key in self.reads}, self._config)
 
     def _render_chunk(self, clip: Mapping[str, Tensor], seed: int) -> Tensor:
         self._network.eval()
