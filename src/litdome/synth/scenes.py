@@ -1,6 +1,5 @@
-"""Procedural scenes of objects, lit flat and by an HDRI, with exact G-buffers: what the relighter's base learns from.
-
-Objects only, never people.
+"""Procedural scenes of objects and rooms, lit flat and by an HDRI, with exact G-buffers: what the relighter's base
+learns from. Never people.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from litdome.synth.dome import wall_picture
 from litdome.synth.hdris import HDRI_KINDS, make_hdri
 from litdome.synth.lights import DirectionalLights
 from litdome.synth.render import Float32Array, Scene, Surface, cast_surface
+from litdome.synth.rooms import random_room
 from litdome.synth.shading import dome_lights, flat_lights, shade
 from litdome.synth.shapes import Mover, ground_plane, random_object
 
@@ -55,24 +55,63 @@ class SceneSample:
     env_direction: Float32Array
 
 
-def render_scene(seed: int, *, height: int, width: int, frames: int = 1) -> SceneSample:
-    """Make one scene; the same seed and size give the same arrays."""
+@dataclass(frozen=True, eq=False)
+class ProceduralScene:
+    """What stands where and who looks at it, before any light.
+
+    Attributes:
+        movers: Objects, ground, room.
+        cameras: One per frame.
+        backdrop: What is behind them: dome, studio or black.
+    """
+
+    movers: tuple[Mover, ...]
+    cameras: tuple[Camera, ...]
+    backdrop: str
+
+    def scene(self, frame: int) -> Scene:
+        """Everything in its place at a frame."""
+        return Scene(tuple(mesh for mover in self.movers for mesh in mover.at(frame)))
+
+
+def build_scene(seed: int, *, height: int, width: int, frames: int = 1, room: bool | None = None) -> ProceduralScene:
+    """Objects floating, on the ground or in a room; the same seed and size give the same scene.
+
+    Args:
+        seed: Chooses everything.
+        height, width: Of the pictures, px.
+        frames: Of the clip.
+        room: Whether a room stands around the objects; None: the seed decides, one scene in three has one.
+    """
     rng = np.random.default_rng([seed, 7])
-    hdr = make_hdri(str(rng.choice(list(HDRI_KINDS))), int(rng.integers(1 << 30)))
-    hdr *= np.float32(np.exp(rng.uniform(-0.5, 0.5)))
     movers = [random_object(rng, rng.uniform(-1, 1, 3) * (0.9, 0.5, 0.9)) for _ in range(rng.integers(2, 9))]
     backdrop = str(rng.choice(["dome", "dome", "studio", "black"]))
     cameras = _camera_path(rng, height, width, frames)
-    if rng.random() < 0.5 and min(camera.centre[1] for camera in cameras) > 0.8:
-        lowest = min(float(mesh.vertices[:, 1].min()) for mover in movers for mesh in mover.at(0))
+    lowest = min(float(mesh.vertices[:, 1].min()) for mover in movers for mesh in mover.at(0))
+    with_ground, with_room = rng.random() < 0.5, rng.random() < 1 / 3
+    if with_room if room is None else room:
+        movers += random_room(rng, lowest, np.stack([camera.centre for camera in cameras]))
+    elif with_ground and min(camera.centre[1] for camera in cameras) > 0.8:
         movers.append(ground_plane(rng, lowest))
-    flat, relit = flat_lights(FLAT_LIGHTS), dome_lights(hdr, RELIT_LIGHTS, follow=True)
-    led = dome_lights(hdr, RELIT_LIGHTS)
-    shot = [_render_frame(movers, k, cameras[k], (flat, relit, led), backdrop) for k in range(frames)]
-    depths = np.concatenate([surface.depth for surface, _, _ in shot])
+    return ProceduralScene(tuple(movers), tuple(cameras), backdrop)
+
+
+def scene_light(seed: int) -> Float32Array:
+    """The HDRI that lights the scene of a seed, ``physical``, shape (v, u, 3)."""
+    rng = np.random.default_rng([seed, 8])
+    hdr = make_hdri(str(rng.choice(list(HDRI_KINDS))), int(rng.integers(1 << 30)))
+    return np.asarray(hdr * np.float32(np.exp(rng.uniform(-0.5, 0.5))), np.float32)
+
+
+def render_scene(seed: int, *, height: int, width: int, frames: int = 1, room: bool | None = None) -> SceneSample:
+    """Make one scene under one light; the same seed and size give the same arrays. See `build_scene`."""
+    built, hdr = build_scene(seed, height=height, width=width, frames=frames, room=room), scene_light(seed)
+    lights = flat_lights(FLAT_LIGHTS), dome_lights(hdr, RELIT_LIGHTS, follow=True), dome_lights(hdr, RELIT_LIGHTS)
+    shot = [_render_frame(built, k, lights) for k in range(frames)]
+    cameras, surfaces = built.cameras, [surface for surface, _, _ in shot]
+    depths = np.concatenate([surface.depth for surface in surfaces])
     near, far = (float(depths.min()), float(depths.max())) if len(depths) else (0.0, 1.0)
     views = [project_hdri(hdr, camera.world_from_camera, height, width) for camera in cameras]
-    surfaces = [surface for surface, _, _ in shot]
     return SceneSample(
         flat=np.stack([picture for _, picture, _ in shot]),
         relit=np.stack([picture for _, _, picture in shot]),
@@ -91,26 +130,23 @@ def render_scene(seed: int, *, height: int, width: int, frames: int = 1) -> Scen
 
 
 def _render_frame(
-    movers: list[Mover],
-    frame: int,
-    camera: Camera,
-    lights: tuple[DirectionalLights, DirectionalLights, DirectionalLights],
-    backdrop: str,
+    built: ProceduralScene, frame: int, lights: tuple[DirectionalLights, DirectionalLights, DirectionalLights]
 ) -> tuple[Surface, Float32Array, Float32Array]:
     """The surface, the flat picture and the relit one, display-referred."""
-    scene = Scene(tuple(mesh for mover in movers for mesh in mover.at(frame)))
+    scene, camera = built.scene(frame), built.cameras[frame]
     surface = cast_surface(scene, camera)
     flat, relit, led = lights
     pictures = []
     for light, seen in ((flat, flat), (relit, led)):
-        behind = _backdrop(backdrop, camera, seen)
+        behind = backdrop_picture(built.backdrop, camera, seen)
         over = surface.picture(shade(scene, surface, light) * surface.coverage[:, None])
         linear = over + behind * (1 - surface.mask[..., None])
         pictures.append(srgb_from_linear(np.clip(linear, 0, 1)))
     return surface, pictures[0], pictures[1]
 
 
-def _backdrop(kind: str, camera: Camera, lights: DirectionalLights) -> Float32Array:
+def backdrop_picture(kind: str, camera: Camera, lights: DirectionalLights) -> Float32Array:
+    """What is behind everything, linear, shape (y, x, 3)."""
     if kind == "dome":
         return wall_picture(camera, lights)
     shape = (camera.height, camera.width, 3)

@@ -45,6 +45,11 @@ class Mover:
         offset = self.place + self.velocity * frame
         return tuple(replace(m, vertices=m.vertices @ turn.T + offset, normals=m.normals @ turn.T) for m in self.meshes)
 
+    def turned(self, turn: FloatArray) -> Mover:
+        """The object turned about its own origin by a rotation, shape (3, 3)."""
+        turned = (replace(m, vertices=m.vertices @ turn.T, normals=m.normals @ turn.T) for m in self.meshes)
+        return replace(self, meshes=tuple(turned))
+
 
 def random_object(rng: np.random.Generator, place: FloatArray) -> Mover:
     """An object of a random kind, size, material and motion."""
@@ -53,9 +58,8 @@ def random_object(rng: np.random.Generator, place: FloatArray) -> Mover:
     material = random_material(rng)
     rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
     rotation *= np.sign(np.linalg.det(rotation))
-    meshes = [_grid_mesh(shape, material) for shape in shapes]
-    turned = [replace(m, vertices=m.vertices @ rotation.T, normals=m.normals @ rotation.T) for m in meshes]
-    return Mover(tuple(turned), place, rng.normal(0, 0.008, 3), float(rng.normal(0, 0.03)))
+    meshes = tuple(_grid_mesh(shape, material) for shape in shapes)
+    return Mover(meshes, place, rng.normal(0, 0.008, 3), float(rng.normal(0, 0.03))).turned(rotation)
 
 
 def ground_plane(rng: np.random.Generator, height: float, half_size: float = 3.0) -> Mover:
@@ -74,6 +78,13 @@ def ground_plane(rng: np.random.Generator, height: float, half_size: float = 3.0
         uv=np.array([[0, 0], [0, 1], [1, 1], [1, 0]], np.float32),
     )
     return Mover((mesh,), np.array([0.0, height, 0.0]), np.zeros(3), 0.0)
+
+
+def pillar(foot: FloatArray, radius: float, height: float, material: Material) -> Mesh:
+    """An upright cylinder with slightly rounded edges, standing on ``foot``, m."""
+    size, middle = np.array([radius, height / 2, radius]), foot + np.array([0.0, height / 2, 0.0])
+    exponents = np.array([0.15, 1.0])
+    return _grid_mesh(lambda theta, phi: _superquadric(theta, phi, exponents) * size + middle, material)
 
 
 def random_material(rng: np.random.Generator) -> Material:
