@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 
 from litdome.errors import InputError
-from litdome.media.hdr import read_exr_tags, read_hdr
+from litdome.media.hdr import read_exr_alpha, read_exr_tags, read_hdr
 from litdome.media.planes import Codes, PictureCodes
 from litdome.media.video import iter_planes, probe_video
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".exr", ".dpx", ".avif")
+MATTE_SUFFIXES = (".png", ".tif", ".tiff")
 NUMBERED = re.compile(r"(.*?)(\d+)", re.ASCII)
 HIGHEST_NUMBER = 10_000_000  # 46 hours at 60 pictures per second; beyond it the names hold dates or clocks
 
@@ -43,6 +44,23 @@ def read_picture(path: Path) -> Codes:
     if suffix == ".avif" and picture.dtype == np.uint16:
         picture = _full_scale(picture, _bits_of(path))
     return np.ascontiguousarray(picture[..., ::-1])
+
+
+def read_matte(path: Path) -> Codes | None:
+    """Coverage of one picture file, shape (y, x): uint8 or uint16 (full scale), float32 for .exr; None: it has none.
+
+    Raises:
+        InputError: Missing or unreadable.
+    """
+    if path.suffix.lower() == ".exr":
+        return read_exr_alpha(path)
+    if path.suffix.lower() not in MATTE_SUFFIXES:
+        return None
+    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+    if picture is None:
+        raise InputError(f"{path}: not a readable picture", hint="copy the file again")
+    has_alpha = picture.ndim == 3 and picture.shape[2] == 4
+    return np.ascontiguousarray(picture[..., 3]) if has_alpha else None
 
 
 def _bits_of(path: Path) -> int:

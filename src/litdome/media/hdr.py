@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,34 @@ def write_hdr(path: Path, picture: npt.NDArray[np.floating]) -> None:
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     pixels = np.ascontiguousarray(picture, np.float32)
     with OpenEXR.File(header, {"RGB": pixels}) as file:
+        file.write(str(path))
+
+
+def read_exr_alpha(path: Path) -> Float32Array | None:
+    """Coverage of an .exr file, shape (v, u), float32, in 0..1; None: it has none. Its colours are premultiplied by it.
+
+    Raises:
+        InputError: Missing or unreadable.
+    """
+    if "A" not in {channel.name for channel in _read_exr_header(path)["channels"]}:
+        return None
+    return np.clip(np.asarray(_read_exr_channels(path)["A"], np.float32), 0, 1)
+
+
+def write_half_exr(path: Path, picture: npt.NDArray[np.floating], tags: Mapping[str, str]) -> None:
+    """Write scene-linear RGB, or RGBA with premultiplied colours, shape (y, x, 3 or 4), as a half float .exr.
+
+    Args:
+        path: The file.
+        picture: Values beyond half floats are clipped to them.
+        tags: Attributes of the header, in words.
+    """
+    import OpenEXR
+
+    limit = float(np.finfo(np.float16).max)
+    pixels = np.ascontiguousarray(np.clip(picture, -limit, limit), np.float16)
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **tags}
+    with OpenEXR.File(header, {"RGBA" if pixels.shape[2] == 4 else "RGB": pixels}) as file:
         file.write(str(path))
 
 
@@ -95,15 +124,19 @@ def _need_whole_exr(path: Path) -> None:
         raise InputError(f"{path}: not a readable EXR (cut short: {there})", hint="copy the file again")
 
 
-def _read_exr(path: Path) -> npt.NDArray[np.floating]:
+def _read_exr_channels(path: Path) -> dict[str, npt.NDArray[np.floating]]:
     import OpenEXR
 
     _need_whole_exr(path)
     try:
         with OpenEXR.File(str(path), separate_channels=True) as file:
-            found = {name: np.array(channel.pixels) for name, channel in file.channels().items()}
+            return {name: np.array(channel.pixels) for name, channel in file.channels().items()}
     except Exception as error:  # OpenEXR raises RuntimeError, ValueError and TypeError for broken files
         raise InputError(f"{path}: not a readable EXR ({error})", hint="copy the file again") from error
+
+
+def _read_exr(path: Path) -> npt.NDArray[np.floating]:
+    found = _read_exr_channels(path)
     names = ("R", "G", "B") if "R" in found else ("Y", "Y", "Y")
     if not set(names) <= set(found):
         raise InputError(f"{path}: channels {', '.join(sorted(found))}, but R, G and B are needed")

@@ -29,11 +29,14 @@ class PictureCodes:
         luma: Shape (y, x), uint8 or uint16 codes of ``bits`` bits; None for an RGB source.
         chroma: Cb and Cr, shape (2, y', x'), as luma; None for an RGB source.
         rgb: Shape (y, x, 3), uint8, uint16 (scaled to 16 bits) or float16 (scene-linear); None for a YCbCr source.
+        alpha: Coverage, shape (y, x), uint8 or uint16 (full scale), of a video that has it; `cropped` and `scaled`
+            leave it out.
     """
 
     luma: Codes | None = None
     chroma: Codes | None = None
     rgb: Codes | None = None
+    alpha: Codes | None = None
 
     @property
     def picture(self) -> Codes:

@@ -152,18 +152,35 @@ def codes_of_frame(frame: Any, path: Path) -> PictureCodes:
         frame = frame.reformat(format=PLANAR_TWINS[frame.format.name])
     turns = round(frame.rotation / 90) % 4
     planes = [_plane(frame, n) for n in range(len(frame.planes))]
+    alpha = _alpha(frame, planes, turns)
     if frame.format.name.startswith("gbr"):
         rgb = np.stack([planes[2], planes[0], planes[1]], axis=-1)
-        return PictureCodes(rgb=_upright(_to_full_scale(rgb, frame.format.components[0].bits), turns))
+        return PictureCodes(rgb=_upright(_to_full_scale(rgb, frame.format.components[0].bits), turns), alpha=alpha)
     if frame.format.name.startswith("gray"):
         rgb = np.repeat(planes[0][..., None], 3, axis=2)
         return PictureCodes(rgb=_upright(_to_full_scale(rgb, frame.format.components[0].bits), turns))
     if frame.format.is_rgb or len(planes) < 3:
-        deep = max(component.bits for component in frame.format.components) > 8
-        return PictureCodes(rgb=_upright(frame.to_ndarray(format="rgb48le" if deep else "rgb24", threads=1), turns))
+        rgb = frame.to_ndarray(format="rgb48le" if _is_deep(frame) else "rgb24", threads=1)
+        return PictureCodes(rgb=_upright(rgb, turns), alpha=alpha)
     if turns % 2 and _subsampling(frame, path) == "422":
         raise InputError(f"{path}: 4:2:2 video that is to be shown turned by 90 degrees", hint="export it upright")
-    return PictureCodes(luma=_upright(planes[0], turns), chroma=np.stack([_upright(p, turns) for p in planes[1:3]]))
+    chroma = np.stack([_upright(plane, turns) for plane in planes[1:3]])
+    return PictureCodes(luma=_upright(planes[0], turns), chroma=chroma, alpha=alpha)
+
+
+def _alpha(frame: Any, planes: list[Codes], turns: int) -> Codes | None:
+    """Coverage of a decoded frame, full scale and range whatever the range of its colours is."""
+    own = next((component for component in frame.format.components if component.is_alpha), None)
+    if own is None:
+        return None
+    if len(planes) == 4:
+        return _upright(_to_full_scale(planes[3], own.bits), turns)
+    packed = frame.to_ndarray(format="rgba64le" if _is_deep(frame) else "rgba", threads=1)
+    return _upright(np.ascontiguousarray(packed[..., 3]), turns)
+
+
+def _is_deep(frame: Any) -> bool:
+    return bool(max(component.bits for component in frame.format.components) > 8)
 
 
 def _decode(path: Path, *, threads: int) -> Iterator[Any]:
