@@ -67,8 +67,11 @@ def test_speed_0_stands_still(plain: Body, rig: Rig) -> None:
 
 def test_actions_that_follow_each_other_cannot_stand_still(rig: Rig) -> None:
     actions = [PerformedAction(0, 0.5, "rest"), PerformedAction(0.5, 2, "squat")]
-    with pytest.raises(UsageError, match=r"speed 0 px a frame cannot be had: \d"):
+    with pytest.raises(UsageError, match=r"speed 0 px a frame cannot be had of what is done: \d") as caught:
         at_speed_px(make_body("s1", actions=actions), rig, (0.0, 1.5), 25.0, 0.0)
+    said = float(str(caught.value.hint).split()[1].rstrip(","))  # --speed-px that
+    _, found = at_speed_px(make_body("s1", actions=actions), rig, (0.0, 1.5), 25.0, said)
+    assert found == pytest.approx(said, rel=0.1)
 
 
 @pytest.mark.parametrize("speed_px", [-1.0, 41.0, float("nan")])

@@ -69,7 +69,8 @@ def at_speed_px(body: Body, rig: Rig, span_s: tuple[float, float], fps: float, s
         body = replace(body, speed=_speed_for(stiff, rig, times, fps, speed_px * speed_px / found))
         found = measure_speed_px(body, rig, times, fps)
     if abs(found - speed_px) > MOST_OFF * speed_px:
-        raise UsageError(f"speed {speed_px:g} px a frame cannot be had: {found:.2f} px came out", hint="other actions")
+        said = f"speed {speed_px:g} px a frame cannot be had of what is done: {found:.2f} px came out"
+        raise UsageError(said, hint=f"--speed-px {found:.2f}, or without --actions")
     return body, found
 
 
