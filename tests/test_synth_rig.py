@@ -17,6 +17,7 @@ from litdome.synth.light_setup import LightSetup
 from litdome.synth.picture_speed import measure_speed_px
 from litdome.synth.recording import plan_take
 from litdome.synth.rig import make_rig, place_cameras
+from litdome.synth.subjects import SUBJECTS
 
 SIZE = {"width": 90, "height": 160}
 STILL = np.array([[[0.0, 1.0, 0.0], [0.0, 1.5, 0.05]]])
@@ -58,7 +59,7 @@ def test_a_small_dome_holds_the_face_cameras_of_a_ring_inside_it(tmp_path) -> No
     small = {"cameras": 1, "pairs": 1, "hdris": 1, "light": LightSetup(positions=file), **SIZE}
     rig = plan_take(tmp_path / "t", subject="s2", camera=CameraSetup(distance_m=1.5), **small).truth.rig
     assert rig.ids == ("c00", "f00", "f01", "f02")
-    with pytest.raises(UsageError, match="camera c00 3"):
+    with pytest.raises(UsageError, match=r"camera c00 2\.\d+ m from the centre"):
         plan_take(tmp_path / "t", subject="s2", **small)
 
 
@@ -122,3 +123,29 @@ def test_takes_that_cannot_be_are_refused(tmp_path, change: dict[str, object], m
 def test_rigs_that_cannot_be_are_refused(setup: CameraSetup, count: int, size: dict[str, int], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         placed(setup, count, **size)
+
+
+def test_the_first_session_had_another_ring_than_the_later_ones(tmp_path) -> None:
+    small = {"cameras": 6, "pairs": 1, "hdris": 1, "lights": 16, "camera": CameraSetup(face_cameras=0), **SIZE}
+    first, *later = (plan_take(tmp_path / "t", subject=name, **small).truth.rig.cameras for name in SUBJECTS)
+    for rig in later:
+        assert [camera.centre.tolist() for camera in rig] == [camera.centre.tolist() for camera in later[0]]
+        for camera, old in zip(rig, first, strict=True):
+            assert np.hypot(*camera.centre[[0, 2]]) < np.hypot(*old.centre[[0, 2]]) - 0.2
+            assert camera.intrinsics[0, 0] < 0.95 * old.intrinsics[0, 0]
+            assert abs(camera.distortion[0]) < 0.06 < abs(old.distortion[0]) + 0.001
+    azimuths = [[np.degrees(np.arctan2(c.centre[0], c.centre[2])) for c in rig] for rig in (first, later[0])]
+    assert np.ptp(azimuths[0]) > np.ptp(azimuths[1]) + 20
+    levels = [sorted(round(float(camera.centre[1]), 1) for camera in rig) for rig in (first, later[0])]
+    assert levels[0] != levels[1]
+
+
+@pytest.mark.parametrize("subject", list(SUBJECTS))
+def test_body_cameras_of_every_session_see_the_person_from_head_to_foot(subject: str, tmp_path) -> None:
+    small = {"cameras": 6, "pairs": 1, "hdris": 1, "lights": 16, "camera": CameraSetup(face_cameras=0), **SIZE}
+    truth = plan_take(tmp_path / "t", subject=subject, **small).truth
+    vertices = truth.body.vertices(truth.start_s)
+    for camera in truth.rig.cameras:
+        rows = camera.project(vertices)[:, 1]
+        assert rows.min() > 0 and rows.max() < 159
+        assert np.ptp(rows) > 0.6 * 160

@@ -181,14 +181,15 @@ def plan_take(
         seed=seed,
         rng=rng,
     )
+    ring = SUBJECTS[subject].ring
     start_s, frames = 0.0 if performed else float(rng.uniform(0, 60)), len(plan.pattern)
     if speed_px is not None:
-        ring = make_rig(cameras, width=width, height=height, radius_m=camera.distance_m, seed=seed)
-        body, speed_px = at_speed_px(body, ring, (start_s, start_s + frames / fps), fps, speed_px)
+        around = make_rig(cameras, width=width, height=height, radius_m=camera.distance_m, seed=seed, ring=ring)
+        body, speed_px = at_speed_px(body, around, (start_s, start_s + frames / fps), fps, speed_px)
     if camera.face_cameras is None:
         camera = replace(camera, face_cameras=SUBJECTS[subject].face_cameras)
     joints, faces = _whereabouts(body, start_s + np.arange(frames) / fps)
-    rig = place_cameras(camera, cameras, joints=joints, faces=faces, width=width, height=height, seed=seed)
+    rig = place_cameras(camera, cameras, joints=joints, faces=faces, width=width, height=height, seed=seed, ring=ring)
     need_cameras_inside(rig, plan.lit[0])
     befallen = draw_faults(faults, rig.ids, frames)
     truth = RecordingTruth(folder, rig, plan.schedule, body, start_s, fps, befallen, speed_px)

@@ -8,10 +8,10 @@ import numpy.typing as npt
 from litdome.errors import UsageError
 from litdome.geometry import Camera, Rig, look_at
 from litdome.synth.camera_setup import CameraSetup
+from litdome.synth.subjects import FIRST_RING, Ring
 
 FloatArray = npt.NDArray[np.float64]
 TARGET = np.array([0.0, 0.92, 0.0])  # half the height of a standing person, m
-SUBJECT_HEIGHT_M = 2.15  # what a camera must see, arms up not included
 HEAD_RADIUS_M = 0.2  # around the middle between the eyes: chin, ears and hair lie within
 FACE_RADIUS_M = 2.4  # at most
 FACE_CLOSER = 0.75  # than the ring, so that a small dome holds them too
@@ -21,16 +21,24 @@ SMALLEST_PX = 16
 
 
 def make_rig(
-    count: int, *, width: int = 360, height: int = 640, radius_m: float = 3.2, seed: int = 0, lens: float = 1.0
+    count: int,
+    *,
+    width: int = 360,
+    height: int = 640,
+    radius_m: float | None = None,
+    seed: int = 0,
+    lens: float = 1.0,
+    ring: Ring = FIRST_RING,
 ) -> Rig:
-    """A dome of cameras at two heights around a standing person; every third one behind.
+    """Cameras around a standing person, at a few heights; every third one behind.
 
     Args:
         count: Number of cameras; ids ``c00``, ``c01``, ...
         width, height: Of the pictures, px.
-        radius_m: Mean distance from the person.
+        radius_m: Mean distance from the person; None: the ring's.
         seed: Jitters positions, focal lengths and distortion, as hands and lenses do.
         lens: Scales the lens distortion (0: none).
+        ring: How they stand.
 
     Raises:
         UsageError: No cameras, a picture of odd or tiny size.
@@ -40,18 +48,19 @@ def make_rig(
     for name, value in (("width", width), ("height", height)):
         if value % 2 or value < SMALLEST_PX:
             raise UsageError(f"{name} {value} px: must be even, at least {SMALLEST_PX}", hint=f"--{name} 360")
+    distance_m = ring.distance_m if radius_m is None else radius_m
     rng = np.random.default_rng([seed, 1])
     cameras = []
     for index in range(count):
-        azimuth = np.radians(_azimuth_deg(index, count) + rng.uniform(-4, 4))
-        radius = radius_m * rng.uniform(0.97, 1.03)
-        level = 0.55 if index % 2 else 1.5
+        azimuth = np.radians(_azimuth_deg(ring, index, count) + rng.uniform(-4, 4))
+        radius = distance_m * rng.uniform(0.97, 1.03)
+        level = ring.heights_m[index % len(ring.heights_m)]
         centre = [radius * np.sin(azimuth), level + rng.uniform(-0.1, 0.1), radius * np.cos(azimuth)]
-        focal = height * radius / SUBJECT_HEIGHT_M * rng.uniform(0.97, 1.03)
+        focal = height * radius / ring.sees_m * rng.uniform(0.97, 1.03)
         principal = np.array([width - 1, height - 1]) / 2 + rng.normal(0, 0.008 * width, 2)
         intrinsics = np.array([[focal, 0, principal[0]], [0, focal, principal[1]], [0, 0, 1]])
         k1, k2 = rng.uniform(-0.12, -0.06), rng.uniform(0.02, 0.05)
-        distortion = np.array([k1, k2, *rng.normal(0, 3e-4, 2), 0, 0, 0, 0]) * lens
+        distortion = np.array([k1, k2, *rng.normal(0, 3e-4, 2), 0, 0, 0, 0]) * lens * ring.barrel
         pose = look_at(centre, TARGET + rng.normal(0, 0.02, 3))
         cameras.append(Camera(f"c{index:02d}", width, height, intrinsics, distortion, pose))
     return Rig(tuple(cameras))
@@ -95,33 +104,43 @@ def make_face_cameras(
 
 
 def place_cameras(
-    setup: CameraSetup, count: int, *, joints: FloatArray, faces: FloatArray, width: int, height: int, seed: int
+    setup: CameraSetup,
+    count: int,
+    *,
+    joints: FloatArray,
+    faces: FloatArray,
+    width: int,
+    height: int,
+    seed: int,
+    ring: Ring = FIRST_RING,
 ) -> Rig:
     """The rig of a take: body cameras, then face cameras.
 
     Args:
-        setup: Their distance, and how many face cameras (None: none); those stand closer.
+        setup: Their distance (None: the ring's), and how many face cameras (None: none); those stand closer.
         count: Number of body cameras.
         joints: Of the person over the take, shape (time, joint, 3), metres.
         faces: As `make_face_cameras`.
         width, height: Of the pictures, px.
         seed: Draws what is each camera's own.
+        ring: How the body cameras stand.
 
     Raises:
         UsageError: As `make_rig`, or a camera in the person.
     """
-    ring = make_rig(count, width=width, height=height, radius_m=setup.distance_m, seed=seed)
-    radius_m = min(FACE_RADIUS_M, FACE_CLOSER * setup.distance_m)
+    around = make_rig(count, width=width, height=height, radius_m=setup.distance_m, seed=seed, ring=ring)
+    distance_m = ring.distance_m if setup.distance_m is None else setup.distance_m
+    radius_m = min(FACE_RADIUS_M, FACE_CLOSER * distance_m)
     close = make_face_cameras(setup.face_cameras or 0, faces, width=width, height=height, radius_m=radius_m, seed=seed)
-    for camera in (*ring.cameras, *close):
+    for camera in (*around.cameras, *close):
         nearest = float(np.linalg.norm(joints.reshape(-1, 3) - camera.centre, axis=1).min())
         if nearest < CLEARANCE_M:
             said = f"camera {camera.id} stands in the person: {nearest:.2f} m from a joint"
             raise UsageError(f"{said}, at least {CLEARANCE_M:g} m are needed", hint="--camera distance_m=3.2")
-    return Rig((*ring.cameras, *close))
+    return Rig((*around.cameras, *close))
 
 
-def _azimuth_deg(index: int, count: int) -> float:
-    """Neighbours lie side by side in one ring; a gap of up to 60 degrees closes behind the person."""
-    span = min(300.0, 45.0 * max(count - 1, 1))
+def _azimuth_deg(ring: Ring, index: int, count: int) -> float:
+    """Neighbours lie side by side in one ring; a gap closes behind the person."""
+    span = min(ring.span_deg, ring.apart_deg * max(count - 1, 1))
     return -span / 2 + span * index / max(count - 1, 1)

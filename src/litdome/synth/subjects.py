@@ -99,6 +99,27 @@ class Outfit:
 
 
 @dataclass(frozen=True)
+class Ring:
+    """How the body cameras of a session stand around the person.
+
+    Attributes:
+        distance_m: From the person, on average.
+        heights_m: Above the ground, neighbours in turn.
+        span_deg: From the first camera to the last, where there are enough.
+        apart_deg: Between neighbours, at most.
+        sees_m: Height that a picture holds at the person.
+        barrel: How much the lenses distort.
+    """
+
+    distance_m: float = 3.2
+    heights_m: tuple[float, ...] = (1.5, 0.55)
+    span_deg: float = 300.0
+    apart_deg: float = 45.0
+    sees_m: float = 2.15
+    barrel: float = 1.0
+
+
+@dataclass(frozen=True)
 class Subject:
     """Who is filmed, and how their session was set up.
 
@@ -109,6 +130,7 @@ class Subject:
         sway_hz: How fast the loosest cloth swings by itself; None: nothing moves outside the skinning.
         light_gain: Of the session against exposure 1.
         face_cameras: How many film the face.
+        ring: The body cameras.
     """
 
     summary: str
@@ -117,7 +139,11 @@ class Subject:
     sway_hz: float | None
     light_gain: float
     face_cameras: int
+    ring: Ring
 
+
+FIRST_RING = Ring()
+LATER_RING = Ring(distance_m=2.8, heights_m=(1.25, 0.4, 1.9), span_deg=312.0, apart_deg=39.0, sees_m=2.25, barrel=0.45)
 
 SUBJECTS = {
     "s1": Subject(
@@ -128,7 +154,7 @@ SUBJECTS = {
             sleeve_m=0.17, loose_m=0.003, fold_m=0.0, seed=1, hair_style=Hair(),
         ),
         physique=Physique(),
-        sway_hz=None, light_gain=1.0, face_cameras=0,
+        sway_hz=None, light_gain=1.0, face_cameras=0, ring=FIRST_RING,
     ),
     "s2": Subject(
         summary="tight clothes, striped",
@@ -146,7 +172,7 @@ SUBJECTS = {
                 Bump((0.0, 1.487, 0.13), 0.016, (0.0, -0.004, 0.004)),
             ),
         ),
-        sway_hz=None, light_gain=0.8, face_cameras=3,
+        sway_hz=None, light_gain=0.8, face_cameras=3, ring=LATER_RING,
     ),
     "s3": Subject(
         summary="semi-loose clothes in flat colours",
@@ -165,7 +191,7 @@ SUBJECTS = {
                 Bump((0.0, 1.522, 0.138), 0.012, (0.0, 0.0, 0.002)),
             ),
         ),
-        sway_hz=2.4, light_gain=0.8, face_cameras=3,
+        sway_hz=2.4, light_gain=0.8, face_cameras=3, ring=LATER_RING,
     ),
     "s4": Subject(
         summary="very loose clothes, checked",
@@ -185,6 +211,6 @@ SUBJECTS = {
                 Bump((0.0, 1.62, 0.136), 0.02, (0.0, 0.0, 0.003)),
             ),
         ),
-        sway_hz=1.5, light_gain=0.8, face_cameras=3,
+        sway_hz=1.5, light_gain=0.8, face_cameras=3, ring=LATER_RING,
     ),
 }  # fmt: skip
