@@ -91,6 +91,31 @@ def as_video(pictures: Tensor, key: str, autoencoder: Autoencoder) -> Tensor:
     return video if key in SIGNED else video * 2 - 1
 
 
+def encode_sample(
+    sample: Mapping[str, Tensor], config: RelighterConfig, autoencoder: Autoencoder, device: str
+) -> Batch:
+    """One prepared sample as a batch of one on the device, float32."""
+    keys = condition_keys(config)
+    pictures = {key: sample[key].to(device) for key in keys}
+    clean = autoencoder.encode(as_video(sample["relit"].to(device), "relit", autoencoder))
+    conditions = assemble_conditions(encode_conditions(pictures, keys, autoencoder), clean)
+    weight = latent_weight(sample, clean)
+    return Batch(clean, conditions, None if weight is None else weight.to(device))
+
+
+def latent_weight(sample: Mapping[str, Tensor], clean: Tensor) -> Tensor | None:
+    """A prepared sample's ``loss_weight`` at the places of its latents, shape (1, 1, t, h, w); None: it has none."""
+    if LOSS_WEIGHT not in sample:
+        return None
+    return interpolate(sample[LOSS_WEIGHT].float().transpose(0, 1)[None], tuple(clean.shape[2:]), mode="area")
+
+
+def channel_weight(autoencoder: Autoencoder, config: RelighterConfig) -> Tensor:
+    """How much each latent channel counts in the loss, shape (c,), mean 1, on the CPU."""
+    scale = autoencoder.channel_scale().cpu() ** config.picture_weighting
+    return scale / scale.mean()
+
+
 @dataclass(frozen=True)
 class _Latents:
     clean: Tensor
@@ -153,8 +178,4 @@ class LatentCache:
         conditions = encode_conditions(pictures, self._keys, self._autoencoder)
         # f2: a latent's spread is 0.5, so half precision costs 2e-4 of it
         halves = {name: latents.half().cpu() for name, latents in conditions.items()}
-        weight = None
-        if LOSS_WEIGHT in sample:
-            shape = tuple(clean.shape[2:])
-            weight = interpolate(sample[LOSS_WEIGHT].float().transpose(0, 1)[None], shape, mode="area")
-        return _Latents(clean.half().cpu(), halves, weight)
+        return _Latents(clean.half().cpu(), halves, latent_weight(sample, clean))

@@ -92,7 +92,8 @@ def edm_losses(
     if batch.weight is None:
         return error.mean(dim=(1, 2, 3, 4))
     weighted = error.mean(dim=1, keepdim=True) * batch.weight
-    return weighted.sum(dim=(1, 2, 3, 4)) / batch.weight.sum(dim=(1, 2, 3, 4))
+    # a sample in which nothing counts has no loss
+    return weighted.sum(dim=(1, 2, 3, 4)) / batch.weight.sum(dim=(1, 2, 3, 4)).clamp_min(1e-6)
 
 
 def losses_by_sigma(losses: Tensor, sigmas: Tensor) -> dict[str, float]:

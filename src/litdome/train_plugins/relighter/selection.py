@@ -14,13 +14,15 @@ Weights = npt.NDArray[np.float64]
 
 
 def selected(data: DatasetView, config: RelighterConfig) -> DatasetView:
-    """The samples that train: those not held back that moved less than ``max_shift_px``.
+    """The samples that train: under a named light, not held back, moved less than ``max_shift_px``.
 
     Raises:
         PluginError: None is left, or the dataset does not know how far its pairs moved.
     """
     if config.validation.hold_back > 0:
         data = hold_back(data, config.validation.hold_back)[0]
+    if isinstance(data, BakedView):
+        data = with_light(data, config)
     if config.max_shift_px is None:
         return data
     baked = need_baked(data, "max_shift_px")
@@ -34,6 +36,12 @@ def selected(data: DatasetView, config: RelighterConfig) -> DatasetView:
             hint="litdome align SESSION, or a larger max_shift_px",
         )
     return kept
+
+
+def with_light(data: BakedView, config: RelighterConfig) -> BakedView:
+    """The samples whose light has a name, without which there is no map of it; all where no map is read."""
+    is_named = data.column("hdri") >= 0
+    return data if not config.env or is_named.all() else data.at(np.flatnonzero(is_named))
 
 
 def hold_back(data: DatasetView, share: float) -> tuple[BakedView, BakedView]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from litdome.errors import PluginError, StoreError
 from litdome.train_plugins.protocol import DatasetView, Run
-from litdome.train_plugins.relighter.batches import LatentCache, condition_keys
+from litdome.train_plugins.relighter.batches import LatentCache, channel_weight
 from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.model import (
     AVERAGE_FILE,
@@ -38,8 +38,8 @@ from litdome.train_plugins.relighter.optimizers import (
     restore_optimizers,
     set_rate,
 )
-from litdome.train_plugins.relighter.renderer import RelighterRenderer
 from litdome.train_plugins.relighter.samples import training_samples
+from litdome.train_plugins.relighter.validation import Validation, validation_views
 
 OPTIMIZER_FILE, STATE_FILE = "optimizer.safetensors", "state.json"
 
@@ -73,22 +73,28 @@ class Training:
         self.optimizers = build_optimizers(self.weights, config)
         full = config.mode == "full"
         self.average = WeightAverage(dict(self.network.state_dict()), config.ema_decay) if full else None
-        scale = self.autoencoder.channel_scale() ** config.picture_weighting
-        self._channel_weight = (scale / scale.mean()).to(run.device)
+        self._channel_weight = channel_weight(self.autoencoder, config).to(run.device)
+        self.validation = Validation(validation_views(data, config), config, self.autoencoder, run)
         self._cache = LatentCache(self.data, config, self.autoencoder, run.device)
 
     def run_to_end(self) -> None:
         """Step until the configuration's steps or minutes are over, or the user stops."""
         self._started = time.monotonic() - self._seconds
+        if self.step == 0 and self.validation.data:
+            self.run.log(0, **self.validation.scores(self.network))
         while self._progress() < 1 and not self.run.should_stop():
             scalars = self._train_step()
             self.step += 1
-            self.run.log(self.step, **scalars)
             last = self._progress() >= 1
+            if self.step % self.config.validate_every == 0 or last:
+                with self._averaged():
+                    scalars |= self.validation.scores(self.network)
+            self.run.log(self.step, **scalars)
             if self.step % self.config.checkpoint_every == 0 or last:
                 self.save()
             if self.step % self.config.preview_every == 0 or last:
-                self._preview()
+                with self._averaged():
+                    self.validation.preview(self.network, self.step, self.data)
         if self.run.latest_checkpoint() is None or self.run.should_stop():
             self.save()
 
@@ -174,24 +180,18 @@ class Training:
             return warm
         return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, self._progress())))
 
-    def _preview(self) -> None:
-        """First sample: flat, what the network makes of it, truth."""
-        sample = self.data[0]
-        state = self._swap_in_average()
-        renderer = RelighterRenderer(self.network, self.autoencoder, self.config, self.run.device)
-        made = renderer.render(sample, seed=self.run.seed).rgb[0]
-        if state is not None:
-            self.network.load_state_dict(state)
-        colour = next(key for key, name in condition_keys(self.config).items() if name == "basecolor")
-        row = torch.cat([sample[colour][0], made.cpu(), sample["relit"][0]], dim=2)
-        self.run.preview(f"step-{self.step:06d}", (row.permute(1, 2, 0) * 255).round().numpy().astype(np.uint8))
-
-    def _swap_in_average(self) -> dict[str, Tensor] | None:
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The network with its averaged weights, where there are any."""
         if self.average is None:
-            return None
+            yield
+            return
         own = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(self.average.average)
-        return own
+        try:
+            yield
+        finally:
+            self.network.load_state_dict(own)
 
 
 def _step_generator(seed: int, step: int) -> torch.Generator:
