@@ -10,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from litdome.color import linear_from_srgb
 from litdome.geometry import Camera
+from litdome.media.images import probe_source
 from litdome.progress import silent
 from litdome.synth.boards import (
+    WHITE,
     BoardDesign,
     board_for,
     can_read,
@@ -26,6 +29,7 @@ from litdome.synth.camera_setup import CameraSetup
 from litdome.synth.dome import wall_picture
 from litdome.synth.recording import plan_take
 from litdome.synth.rig import make_rig, place_cameras
+from litdome.synth.sensors import Sensor
 from litdome.synth.shading import flat_lights
 
 
@@ -142,9 +146,10 @@ def test_the_joint_take_connects_face_cameras_with_the_ring() -> None:
     assert shared[1, 3] >= 2 and shared[3, 4] >= 2, shared
 
 
-def test_board_takes_lie_where_a_recording_has_them(tmp_path: Path) -> None:
-    design = board_for(640)
+def test_board_takes_lie_where_a_recording_has_them_and_are_filmed_as_its_cameras_are_set(tmp_path: Path) -> None:
+    design, sensor = board_for(640), Sensor(exposure_ev=-1, bits=10)
     film = plan_take(tmp_path, cameras=1, pairs=1, width=360, height=640, hdris=1, lights=16).film
+    film = replace(film, sensors=(sensor,))
     write_board_takes(tmp_path, film, design, 1, silent)
     written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     videos = {f"boards/{take}/c00.mp4" for take in ("intrinsic", "extrinsic")}
@@ -154,3 +159,9 @@ def test_board_takes_lie_where_a_recording_has_them(tmp_path: Path) -> None:
     ids, pixels = find(cv2.imread(str(tmp_path / "boards/floor/c00.png")), design)
     expected = corner_pixels(film.rig["c00"], design, truth["floor_world_from_board"])[ids]
     assert len(ids) >= 8 and np.median(np.linalg.norm(pixels - expected, axis=1)) < 0.3
+    assert probe_source(tmp_path / "boards/intrinsic/c00.mp4").bits == 10
+    still = linear_from_srgb(cv2.imread(str(tmp_path / "boards/floor/c00.png"), cv2.IMREAD_UNCHANGED) / 65535)
+    on_board = still[
+        int(pixels[:, 1].min()) : int(pixels[:, 1].max()), int(pixels[:, 0].min()) : int(pixels[:, 0].max())
+    ]
+    assert np.quantile(on_board, 0.9) == pytest.approx(WHITE / 2, rel=0.03)  # noise

@@ -15,12 +15,13 @@ from litdome.compute import run_units
 from litdome.errors import UsageError
 from litdome.geometry import Camera, Rig, rotation_about_y
 from litdome.media.encode import VideoWriter
+from litdome.media.planes import Codes
 from litdome.progress import Progress
 from litdome.synth.dome import wall_picture
 from litdome.synth.film import Film
 from litdome.synth.render import Float32Array, camera_rays, sample_texture
 from litdome.synth.rig import FACE_SPAN_DEG, TARGET
-from litdome.synth.sensors import expose, person_depth
+from litdome.synth.sensors import Sensor, expose, person_depth
 from litdome.synth.truth import made, write_png
 
 FloatArray = npt.NDArray[np.float64]
@@ -81,8 +82,9 @@ def film_board(
     background: Float32Array,
     rng: np.random.Generator,
     *,
+    sensor: Sensor | None = None,
     variant: str = "as printed",
-) -> npt.NDArray[np.uint8]:
+) -> Codes:
     """A picture of the board under flat light, shape (y, x, 3), sRGB codes.
 
     Args:
@@ -92,6 +94,7 @@ def film_board(
             corner of the first square, as OpenCV's.
         background: What is seen behind it, linear, shape (y, x, 3).
         rng: Draws the sensor's noise.
+        sensor: How the camera takes pictures, but for blur; None: exactly.
         variant: How it is printed and filmed: any of ``legacy pattern``, ``inverted`` and ``mirrored`` (the picture).
     """
     linear = background.reshape(-1, 3).copy()
@@ -100,7 +103,7 @@ def film_board(
     albedo, hit = _trace_board(camera.centre, rays, design, world_from_board, variant)
     coverage = hit.mean(axis=0, dtype=np.float32)[:, None]
     linear[region] = albedo.mean(axis=0) + linear[region] * (1 - coverage)
-    picture = expose(linear.reshape(camera.height, camera.width, 3), rng)
+    picture = expose(linear.reshape(camera.height, camera.width, 3), rng, sensor)
     return np.ascontiguousarray(picture[:, ::-1]) if "mirrored" in variant else picture
 
 
@@ -213,14 +216,16 @@ def write_board_takes(folder: Path, film: Film, design: BoardDesign, workers: in
 
     def film_takes(k: int) -> None:
         camera, rng = cameras[k], np.random.default_rng([film.seed, 7, k])
-        wall = wall_picture(camera, film.flat)
+        wall, sensor = wall_picture(camera, film.flat), film.sensor(k) or Sensor()
         alone = intrinsic_poses(camera, design, INTRINSIC_PICTURES, rng)
         for take, poses in (("intrinsic", alone), ("extrinsic", together)):
-            with VideoWriter(folder / "boards" / take / f"{camera.id}.mp4", fps=5, crf=BOARD_CRF) as video:
+            path = folder / "boards" / take / f"{camera.id}.mp4"
+            with VideoWriter(path, fps=5, crf=BOARD_CRF, bits=sensor.bits, codec=sensor.codec) as video:
                 for pose in poses:
-                    video.write(film_board(camera, design, pose, wall, rng))
+                    video.write(film_board(camera, design, pose, wall, rng, sensor=sensor))
         if can_read(camera, design, floor):
-            still = film_board(camera, design, floor, wall, np.random.default_rng([film.seed, 8, k]))
+            noise = np.random.default_rng([film.seed, 8, k])
+            still = film_board(camera, design, floor, wall, noise, sensor=sensor)
             write_png(folder / "boards" / "floor" / f"{camera.id}.png", still)
 
     report("boards", 0, len(cameras))

@@ -254,13 +254,11 @@ def _write_videos(folder: Path, take: Take, shots: Iterator[tuple[Shot, ...]]) -
     truth = take.truth
     paths = [folder / "cameras" / f"{id}.mp4" for id in truth.rig.ids]
     faults = [truth.faults_of(id) for id in truth.rig.ids]
-    bits = [(take.film.sensor(k) or Sensor()).bits for k in range(len(paths))]
+    sensors = [take.film.sensor(k) or Sensor() for k in range(len(paths))]
     with ExitStack() as stack:
         videos = [
-            stack.enter_context(
-                VideoWriter(path, fps=truth.fps, crf=CAMERA_CRF, bits=deep, codec="h264" if deep == 8 else "hevc")
-            )
-            for path, deep in zip(paths, bits, strict=True)
+            stack.enter_context(VideoWriter(path, fps=truth.fps, crf=CAMERA_CRF, bits=sensor.bits, codec=sensor.codec))
+            for path, sensor in zip(paths, sensors, strict=True)
         ]
         for frame, around in enumerate(_with_neighbours(shots)):
             for k, video in enumerate(videos):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from litdome.color import falloff_at, srgb_from_linear
 from litdome.geometry import Camera, Rig
+from litdome.media.encode import Codec
 from litdome.media.planes import Codes
 from litdome.synth.camera_setup import CameraSetup
 from litdome.synth.render import Float32Array
@@ -55,6 +56,11 @@ class Sensor:
     def response(self) -> FloatArray:
         """Matrix and exposure in one: linear light to signal in the middle of the picture, shape (3, 3)."""
         return np.asarray(self.matrix * 2.0**self.exposure_ev)
+
+    @property
+    def codec(self) -> Codec:
+        """Of its videos."""
+        return "h264" if self.bits == 8 else "hevc"
 
     @property
     def open_s(self) -> float:
