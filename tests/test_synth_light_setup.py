@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,9 @@ from litdome.media.hdr import read_hdr
 from litdome.pipeline import run_stage
 from litdome.store.session import Session
 from litdome.synth import RecordingTruth, make_recording
+from litdome.synth.ground_truth import read_truth
 from litdome.synth.light_setup import DARK, FLAT, LightPlan, LightSetup, plan_light
+from litdome.synth.lights import bearings
 from litdome.synth.recording import plan_take
 
 SMALL = {"cameras": 1, "width": 48, "height": 80, "boards": False, "seed": 2}
@@ -70,8 +71,8 @@ def test_session_gain_is_in_all_light_and_in_no_map() -> None:
     dim, bright = plan(), plan(LightSetup(gain=2.0))
     for one, other in zip(dim.lit, bright.lit, strict=True):
         np.testing.assert_allclose(2 * one.intensity, other.intensity)
-    np.testing.assert_allclose(dim.effective(1), bright.effective(1), rtol=1e-6)
-    sums = [(m * latlong_solid_angles(*m.shape[:2])[..., None]).sum() for m in (dim.maps[1], dim.effective(1))]
+    np.testing.assert_allclose(dim.env_effective(1), bright.env_effective(1), rtol=1e-6)
+    sums = [(m * latlong_solid_angles(*m.shape[:2])[..., None]).sum() for m in (dim.maps[1], dim.env_effective(1))]
     assert sums[1] == pytest.approx(0.5 * sums[0], rel=1e-4)  # the entry's own gain
 
 
@@ -141,18 +142,27 @@ def test_drives_of_single_leds_add_up_to_flat_light_by_their_durations(olat: Rec
 
 def test_a_recording_says_its_session_gain_and_what_its_leds_made(tmp_path: Path) -> None:
     light = LightSetup(leds=24, gain=0.7)
-    take = make_recording(tmp_path / "take", light=light, pairs=1, hdris=1, **SMALL)  # type: ignore[arg-type]
+    take = make_recording(tmp_path / "take", light=light, pairs=1, hdris=1, hdri_gain=0.5, **SMALL)  # type: ignore[arg-type]
     table = tomllib.loads((take.folder / "recording.toml").read_text())
     assert table["lights"]["light_gain"] == 0.7 and read_recording(take.folder).light_gain == 0.7
     name = take.schedule.entries[0].name
-    requested = read_hdr(take.folder / "hdris" / f"{name}.exr")
-    made = read_hdr(take.folder / "truth/effective" / f"{name}.exr")
+    truth = read_truth(take.folder)
+    requested, made = truth.env_requested(name), truth.env_effective(name)
+    np.testing.assert_array_equal(requested, read_hdr(take.folder / "hdris" / f"{name}.exr") * np.float32(0.5))
     solid_angle = latlong_solid_angles(*made.shape[:2])[..., None]
     np.testing.assert_allclose((made * solid_angle).sum((0, 1)), (requested * solid_angle).sum((0, 1)), rtol=1e-4)
     assert np.abs(made - requested).mean() > 0.05 * requested.mean()
 
 
-def test_far_lights_at_the_same_places_keep_today_s_small_takes() -> None:
-    far = plan(replace(LightSetup(), far_lights=32))
-    assert all(light.positions is None and light.response is None for light in far.lit)
-    assert len(far.lit[FLAT].intensity) == 32
+def test_lights_at_infinity_light_all_points_alike_and_leds_do_not() -> None:
+    points, up = np.array([(0, 0.92, 0), (0, 1.9, 0)], np.float32), np.array([(0, 1, 0)] * 2, np.float32)
+    made = [plan(setup) for setup in (LightSetup(far_lights=48), LightSetup(leds=48))]
+    for near, light in enumerate(plan.lit[FLAT] for plan in made):
+        seen = bearings(light, points)
+        irradiance = seen.gather(np.maximum(seen.cosines(up), 0))[:, 0]
+        assert len(light.intensity) == 48 and (irradiance[0] == irradiance[1]) == (not near)
+    toward = made[1].leds.positions_m - points[1]  # from a metre nearer to the top of the dome
+    away = np.linalg.norm(toward, axis=1)
+    radius_m = np.linalg.norm(made[1].leds.positions_m - points[0], axis=1)
+    expected = np.maximum(toward[:, 1] / away, 0) * (radius_m / away) ** 2 @ made[1].lit[FLAT].intensity[:, 0]
+    assert irradiance[1] == pytest.approx(expected, rel=1e-5) and irradiance[1] > 1.05 * irradiance[0]

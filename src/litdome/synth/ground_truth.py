@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from litdome.errors import InputError
 from litdome.geometry import Camera, Rig
+from litdome.media.hdr import read_hdr
 from litdome.synth.render import Float32Array, IntArray, Scene, Surface
 from litdome.synth.shading import LitVertices
 from litdome.synth.spool import write_npz
@@ -154,6 +155,14 @@ class GroundTruth:
         """From each pair's flat picture to its relit and to its next flat one, each (pair, 2, y, x), px."""
         arrays = _arrays(self.folder / "motion" / f"{camera}.npz")
         return arrays["to_relit"], arrays["to_next_flat"]
+
+    def env_requested(self, entry: str) -> Float32Array:
+        """Radiance that an HDRI entry asked for, its gain applied, the session's not, shape (v, u, 3)."""
+        return read_hdr(self.folder / "env_requested" / f"{entry}.exr")
+
+    def env_effective(self, entry: str) -> Float32Array:
+        """Radiance that the LEDs made of it, as `env_requested`."""
+        return read_hdr(self.folder / "env_effective" / f"{entry}.exr")
 
     def frame(self, camera: str, frame: int) -> FrameTruth:
         """All that is true of one picture.

@@ -44,7 +44,8 @@ def write_lights_json(path: Path, light: LightPlan, *, shift: int = 0) -> None:
 
 def write_light_truth(folder: Path, light: LightPlan) -> None:
     """``drive.npz``: positions_m, centre_m, valid, channels, channel_rgb, drive (pattern, light, channel) and pattern
-    (frame,), -1 dark; ``effective/ENTRY.exr``: what the LEDs made of each HDRI. The session gain is in neither."""
+    (frame,), -1 dark; ``env_requested/ENTRY.exr`` and ``env_effective/ENTRY.exr``: each HDRI as it was asked for and as
+    the LEDs made it, its entry's gain applied. The session gain is in none of them."""
     response = light.lit[0].response
     np.savez_compressed(
         made(folder / "drive.npz"),
@@ -57,4 +58,5 @@ def write_light_truth(folder: Path, light: LightPlan) -> None:
         pattern=light.pattern,
     )
     for index, entry in enumerate(light.schedule.entries):
-        write_hdr(made(folder / "effective" / f"{entry.name}.exr"), light.effective(index))
+        write_hdr(made(folder / "env_requested" / f"{entry.name}.exr"), light.env_requested(index))
+        write_hdr(made(folder / "env_effective" / f"{entry.name}.exr"), light.env_effective(index))

@@ -106,7 +106,11 @@ class LightPlan:
         """The light of each frame."""
         return [self.dark if number == DARK else self.lit[number] for number in self.pattern]
 
-    def effective(self, entry: int) -> Float32Array:
+    def env_requested(self, entry: int) -> Float32Array:
+        """What an HDRI entry asks for: its map, the entry's gain applied, the session's not."""
+        return self.maps[entry] * np.float32(self.schedule.entries[entry].gain)
+
+    def env_effective(self, entry: int) -> Float32Array:
         """What the LEDs made of an HDRI entry: a map of its size, the entry's gain applied, the session's not."""
         return effective_map(self.leds, self.lit[1 + entry].rgb / self.gain, len(self.maps[entry]), "physical")
 
