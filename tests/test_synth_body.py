@@ -83,7 +83,10 @@ def test_left_hand_is_on_the_right_of_a_picture_from_the_front(plain: Body) -> N
 
 def test_mesh_is_the_posed_template_cut_along_its_seams(plain: Body) -> None:
     mesh, vertices = plain.mesh(1.3), plain.vertices(1.3)
-    assert np.array_equal(mesh.vertices[mesh.faces], vertices[plain.template.faces])
+    count = len(plain.template.faces)
+    assert np.array_equal(mesh.vertices[mesh.faces[:count]], vertices[plain.template.faces])
+    assert len(mesh.faces) == len(plain.mesh_labels) > count  # then come the forehead's folds
+    assert {PART_NAMES[part] for part in plain.mesh_labels[count:]} == {"face"}
     assert np.allclose(np.linalg.norm(mesh.normals, axis=1), 1)
     assert mesh.uv is not None and len(mesh.uv) == len(mesh.vertices)
 

@@ -11,7 +11,8 @@ import numpy as np
 from litdome.errors import UsageError
 from litdome.synth.actions import PerformedAction, acted_motion
 from litdome.synth.cloth import Cloth, Fabric, make_fabric
-from litdome.synth.face import Creases, gaze_at, make_creases
+from litdome.synth.face import CREASE_NAMES, Creases, gaze_at, make_creases
+from litdome.synth.forehead import make_forehead
 from litdome.synth.motion import Motion, free_motion
 from litdome.synth.outfit import PART_NAMES, cloth_offsets, paint_texture, part_labels, vertex_roughness
 from litdome.synth.physique import reshape
@@ -23,6 +24,7 @@ from litdome.template.skinning import Pose, move_bones, posed_joints, skin, vert
 __all__ = ["PART_NAMES", "SUBJECTS", "Body", "make_body"]
 TEXTURE_SIZE = 1024
 SOFTNESS_PER_M = 300.0
+RAISED = [CREASE_NAMES.index(f"brows up {side}") for side in ("left", "right")]
 SOLES = ("foot.L", "foot.R", "toe3-1.L", "toe3-1.R")
 
 
@@ -111,10 +113,10 @@ class Body:
         return posed_joints(self.template, self.pose(time_s))
 
     def mesh(self, time_s: float) -> Mesh:
-        """The surface at a time, cut open along the UV seams; face i is the template's face i."""
+        """The surface at a time, cut open along the UV seams; face i is the template's face i, then come folds."""
         vertices = self.vertices(time_s)
-        cut = self.template.uv_vertices
-        return Mesh(
+        cut, strengths = self.template.uv_vertices, self.creases.strength(self.expression(time_s))
+        mesh = Mesh(
             vertices=vertices[cut],
             faces=self.template.face_uv,
             normals=vertex_normals(vertices, self.template.faces)[cut],
@@ -123,8 +125,14 @@ class Body:
             texture=self.texture,
             uv=self.template.uv,
             creases=self.creases.picture,
-            crease_strengths=self.creases.strength(self.expression(time_s)),
+            crease_strengths=strengths,
         )
+        return make_forehead().on(mesh, strengths[RAISED])
+
+    @cached_property
+    def mesh_labels(self) -> IntArray:
+        """As `labels`, of each face of `mesh`."""
+        return np.append(self.labels, np.full(len(make_forehead().faces), PART_NAMES.index("face"), self.labels.dtype))
 
 
 def make_body(

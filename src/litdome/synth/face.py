@@ -19,7 +19,7 @@ CREASE_DARKNESS = 0.45  # share of light lost in a crease that is finer than the
 
 # on the left half of the face at rest, seen from the front: (across, up), metres
 CREASES: dict[str, tuple[tuple[tuple[float, float], ...], ...]] = {
-    "brows up": tuple(((0.0, y), (0.02, y + 0.002), (0.04, y - 0.003)) for y in (1.634, 1.645, 1.656)),
+    "brows up": tuple(((0.0, y), (0.02, y + 0.002), (0.04, y - 0.003)) for y in (1.630, 1.638, 1.646)),
     "brows down": (((0.006, 1.602), (0.008, 1.624)), ((0.0, 1.597), (0.008, 1.596))),
     "smile": (
         ((0.019, 1.556), (0.027, 1.543), (0.034, 1.530), (0.036, 1.515)),
@@ -28,6 +28,8 @@ CREASES: dict[str, tuple[tuple[tuple[float, float], ...], ...]] = {
         ((0.050, 1.584), (0.060, 1.578)),
     ),
 }
+CREASE_NAMES = tuple(f"{cause} {side}" for cause in CREASES for side in ("left", "right"))
+MIDLINE_M = 0.004  # left changes to right over twice as much
 CREASE_CODES = {
     "brows up": {"browInnerUp": 0.7, "browOuterUp": 0.5},
     "brows down": {"browDown": 0.8, "noseSneer": 0.4},
@@ -95,12 +97,12 @@ def _natural(number: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Creases:
-    """Creases in a face, by cause.
+    """Creases in a face, by cause and side, as `CREASE_NAMES` has them.
 
     Attributes:
-        picture: How dark each cause makes the texture, shape (size, size, cause), 0..1.
-        depth: How deep each cause makes the skin fold, shape (vertex, cause), metres.
-        strengths: What one unit of each expression code adds to each cause, shape (cause, 52).
+        picture: How dark each makes the texture, shape (size, size, crease), 0..1.
+        depth: How deep the skin folds in each, shape (vertex, crease), metres.
+        strengths: What one unit of each expression code adds to each, shape (crease, 52).
     """
 
     picture: Float32Array
@@ -108,7 +110,7 @@ class Creases:
     strengths: FloatArray
 
     def strength(self, expression: FloatArray) -> FloatArray:
-        """How strong each cause is, shape (cause,), 0..1."""
+        """How strong each crease is, shape (crease,), 0..1."""
         return np.asarray(np.clip(self.strengths @ expression, 0, 1))
 
 
@@ -118,23 +120,40 @@ def make_creases(size: int) -> Creases:
     template = load_template()
     uv_map, points = texel_points(size)
     on_head = np.flatnonzero((points.region == template.region_names.index("head")) & (points.position[:, 2] > 0.05))
-    dark, depth = (
-        np.zeros((len(points.lip), len(CREASES)), np.float32),
-        np.zeros((len(template.vertices), len(CREASES))),
-    )
+    dark = np.zeros((len(points.lip), len(CREASE_NAMES)), np.float32)
+    depth = np.zeros((len(template.vertices), len(CREASE_NAMES)))
     skin = np.flatnonzero(template.region("head") & (template.vertices[:, 2] > 0.05) & ~template.region("mouth"))
     for cause, lines in enumerate(CREASES.values()):
-        near = _distance(points.position[on_head], lines)
-        dark[on_head, cause] = CREASE_DARKNESS * np.exp(-((near / LINE_M) ** 2) / 2)
-        if cause:  # on the forehead the mesh is too coarse to fold
-            near = _distance(template.vertices[skin].astype(np.float64), lines[:1])
-            depth[skin, cause] = FOLD_DEPTH_M * np.exp(-((near / FOLD_M) ** 2) / 2)
-    sides = np.array([0.5 if name.endswith(("Left", "Right")) else 1.0 for name in template.expressions])
-    strengths = np.stack([sides * codes_of(template, codes) for codes in CREASE_CODES.values()])
-    return Creases(uv_map.picture(dark), depth, strengths)
+        both = slice(2 * cause, 2 * cause + 2)
+        at = points.position[on_head]
+        dark[on_head, both] = CREASE_DARKNESS * groove(crease_distance(at, lines), LINE_M) * sides(at)
+        if cause:  # the forehead folds in a surface of its own: its mesh is too coarse
+            at = template.vertices[skin].astype(np.float64)
+            depth[skin, both] = FOLD_DEPTH_M * groove(crease_distance(at, lines[:1]), FOLD_M) * sides(at)
+    return Creases(uv_map.picture(dark), depth, np.concatenate([_by_side(codes) for codes in CREASE_CODES.values()]))
 
 
-def _distance(points: FloatArray, lines: tuple[tuple[tuple[float, float], ...], ...]) -> FloatArray:
+def _by_side(codes: Mapping[str, float]) -> FloatArray:
+    """What one unit of each expression code adds to the left and the right crease, shape (2, 52)."""
+    template = load_template()
+    both = codes_of(template, codes)
+    away = [np.array([name.endswith(side) for name in template.expressions]) for side in ("Right", "Left")]
+    return np.where(away, 0, both)
+
+
+def groove(distance: FloatArray, width_m: float) -> FloatArray:
+    """1 in a line to 0 away from it, shape (n, 1)."""
+    return np.asarray(np.exp(-((distance / width_m) ** 2) / 2)[:, None])
+
+
+def sides(points: FloatArray) -> FloatArray:
+    """How much points, shape (n, 3), belong to the person's left and right, shape (n, 2), summing to 1."""
+    left = np.clip(0.5 + points[:, 0] / (2 * MIDLINE_M), 0, 1)
+    left = left**2 * (3 - 2 * left)
+    return np.stack([left, 1 - left], axis=1)
+
+
+def crease_distance(points: FloatArray, lines: tuple[tuple[tuple[float, float], ...], ...]) -> FloatArray:
     """From points, shape (n, 3), to the nearest of some lines seen from the front, shape (n,), metres."""
     at = np.stack([np.abs(points[:, 0]), points[:, 1]], axis=1)
     nearest = np.full(len(at), np.inf)

@@ -194,7 +194,7 @@ class _Set:
             camera,
             irradiance=surface_irradiance(self.scene(frame), surface, lit),
             radiance=radiance,
-            labels=self.film.body.labels,
+            labels=self.film.body.mesh_labels,
             later=self.scene(frame + 1) if frame + 1 < len(self.film.lights) else None,
         )
 
