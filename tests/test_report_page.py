@@ -13,7 +13,7 @@ from litdome.errors import StoreError
 from litdome.media.encode import VideoWriter
 from litdome.pipeline import ORDER
 from litdome.report.page import default_output, write_report
-from litdome.report.run_section import score_table, smoothed
+from litdome.report.run_section import score_table
 from litdome.train_plugins.evaluate import Example, Score, write_evaluation
 from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.run import RunFolder
@@ -186,8 +186,3 @@ def test_each_measure_has_its_own_better_and_nobody_wins_alone() -> None:
     best = {name: [is_best for _, is_best in cells] for name, _, cells in table.rows}
     assert best == {"sharp": [False, True, False, False, False], "noisy": [True, False, True, True, False]}
     assert table.reading == "More is better, for shift, colour, gain less, and detail is best at 1."
-
-
-def test_smoothing_keeps_constants_and_skips_gaps() -> None:
-    values = np.array([2.0, np.nan, 2.0, 2.0])
-    assert smoothed(values).tolist() == [2.0, 2.0, 2.0, 2.0]

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from litdome.errors import StoreError
-from litdome.report.charts import Line, line_chart
-from litdome.report.session_section import duration
 from litdome.report.sheets import Picture, Sheet, shrink, spaced
+from litdome.report.training_charts import Chart, column, loss_chart, smoothed, training_charts
 from litdome.stage import UInt8Array
 
 if TYPE_CHECKING:
@@ -72,6 +70,7 @@ class RunSection:
     verdict: tuple[str, ...]
     examples: tuple[Sheet, ...]
     loss: str | None
+    charts: tuple[Chart, ...]
     scores: ScoreTable | None
     previews: tuple[tuple[str, Picture], ...]
     settings: str
@@ -98,7 +97,8 @@ def run_section(path: Path) -> RunSection:
         facts=_facts(run),
         verdict=_verdict(run, metrics, evaluation),
         examples=_examples(path, evaluation.get("examples", ())),
-        loss=_loss_chart(metrics),
+        loss=loss_chart(metrics),
+        charts=training_charts(metrics),
         scores=scores,
         previews=_previews(path),
         settings=settings,
@@ -145,7 +145,7 @@ def _verdict(run: RunFolder, metrics: Sequence[Mapping[str, Any]], evaluation: M
         return ("not one step trained yet",)
     last = int(metrics[-1]["step"])
     parts = [f"{last} of {run.record.steps} steps" if last < run.record.steps else f"{last} steps"]
-    losses = _column(metrics, "loss")
+    losses = column([entry for entry in metrics if "loss" in entry], "loss")
     if np.isfinite(losses).any():
         smooth = smoothed(losses)
         parts.append(f"loss {smooth[0]:.3g} to {smooth[-1]:.3g}")
@@ -248,35 +248,3 @@ def _previews(path: Path) -> tuple[tuple[str, Picture], ...]:
 def _read(file: Path) -> UInt8Array | None:
     found = cv2.imread(str(file), cv2.IMREAD_COLOR_RGB) if file.exists() else None
     return None if found is None else np.asarray(found, np.uint8)
-
-
-def _loss_chart(metrics: Sequence[Mapping[str, Any]]) -> str | None:
-    losses = _column(metrics, "loss")
-    if not np.isfinite(losses).any():
-        return None
-    steps = np.array([float(entry["step"]) for entry in metrics])
-    smooth = smoothed(losses)
-    seconds = training_seconds(metrics)
-    what = f"Training loss over {len(losses)} steps ({duration(seconds)}): from {smooth[0]:.3g} to {smooth[-1]:.3g}"
-    lines = [Line("each step", steps, losses, faint=True), Line("running mean", steps, smooth)]
-    return line_chart(lines, x_label="step", y_label="loss", what=what)
-
-
-def training_seconds(metrics: Sequence[Mapping[str, Any]]) -> float:
-    """Time from the first logged step to the last one, s; pauses between resumes count."""
-    from datetime import datetime
-
-    if len(metrics) < 2:
-        return 0.0
-    first, last = (datetime.fromisoformat(str(metrics[n]["time"])) for n in (0, -1))
-    return (last - first).total_seconds()
-
-
-def smoothed(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Centred mean over a twentieth of the values (finite ones), same shape."""
-    reach = max(1, len(values) // 40)
-    return np.array([np.nanmean(values[max(0, n - reach) : n + reach + 1]) for n in range(len(values))])
-
-
-def _column(metrics: Sequence[Mapping[str, Any]], key: str) -> npt.NDArray[np.float64]:
-    return np.array([float(entry.get(key, np.nan)) for entry in metrics], np.float64)
