@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from litdome.errors import MissingWeightsError, PluginError, StoreError
 from litdome.train_plugins.checks import SyntheticView
 from litdome.train_plugins.relighter import RelighterTrainer
-from litdome.train_plugins.relighter.batches import LatentCache
 from litdome.train_plugins.relighter.config import LoraConfig, NetworkConfig, RelighterConfig, SamplingConfig
+from litdome.train_plugins.relighter.latent_cache import LatentCache
 from litdome.train_plugins.relighter.model import ADAPTER_FILE, open_trainable, trainable
 from litdome.train_plugins.relighter.samples import training_samples
 from litdome.train_plugins.relighter.weights import load_base, save_base
@@ -110,7 +110,7 @@ def test_an_adapter_is_small_and_loads_in_diffusers_with_its_alpha(tmp_path: Pat
     plain.load_lora_adapter(str(checkpoint), prefix=None, use_safetensors=True)
     assert plain.transformer_blocks[0].attn1.to_q.scaling == {"default_0": 8.0}
     theirs = RelighterTrainer().load(run, "cpu")
-    batch = LatentCache(SyntheticView(), settings, theirs._autoencoder, "cpu").batches([0])[0]  # type: ignore[attr-defined]
+    batch = LatentCache(SyntheticView(), settings, theirs._autoencoder, "cpu").batches([0])[0][1]  # type: ignore[attr-defined]
     arguments = (batch.clean, torch.tensor([0.1]), batch.conditions)
     with torch.no_grad():
         trained, untrained = plain(*arguments), load_base(base).network(*arguments)
@@ -182,7 +182,9 @@ def test_sizes_and_lengths_are_batched_apart() -> None:
     opened = open_trainable(config(), 0)
     settings = config(background_weight=0.2)
     samples = training_samples(Mixed(), settings, 0)
-    batches = LatentCache(samples, settings, opened.autoencoder, "cpu").batches([0, 2, 1])
+    found = LatentCache(samples, settings, opened.autoencoder, "cpu").batches([0, 2, 1])
+    assert [places for places, _ in found] == [[0, 2], [1]]
+    batches = [batch for _, batch in found]
     assert [tuple(batch.clean.shape) for batch in batches] == [(2, 48, 1, 8, 12), (1, 48, 1, 4, 4)]
     weight = batches[0].weight
     assert weight is not None and float(weight.min()) == pytest.approx(0.2) and float(weight.max()) == 1
@@ -192,7 +194,7 @@ def test_motion_weights_are_those_of_the_flat_picture_that_is_read() -> None:
     opened = open_trainable(config(), 0)
     moved, met, both = (
         LatentCache(training_samples(SyntheticView(), settings, 0), settings, opened.autoencoder, "cpu")
-        .batches([0])[0]
+        .batches([0])[0][1]
         .weight
         for settings in (
             config(motion_weights=True),

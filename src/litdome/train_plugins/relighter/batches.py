@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Protocol
 
-import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -116,66 +113,9 @@ def channel_weight(autoencoder: Autoencoder, config: RelighterConfig) -> Tensor:
     return scale / scale.mean()
 
 
-@dataclass(frozen=True)
-class _Latents:
-    clean: Tensor
-    conditions: dict[Condition, Tensor]
-    weight: Tensor | None
-
-    @property
-    def nbytes(self) -> int:
-        return sum(t.numel() * t.element_size() for t in (self.clean, *self.conditions.values()))
-
-
 class Samples(Protocol):
     """What training reads: a `DatasetView`, or its clips."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Mapping[str, Tensor]: ...
-
-
-class LatentCache:
-    """Encoded samples, kept in memory up to a limit."""
-
-    def __init__(self, data: Samples, config: RelighterConfig, autoencoder: Autoencoder, device: str) -> None:
-        self._data, self._config, self._autoencoder, self._device = data, config, autoencoder, device
-        self._keys = condition_keys(config)
-        self._kept: dict[int, _Latents] = {}
-        self._room = config.latent_cache_mb * 2**20
-
-    def batches(self, indices: Sequence[int]) -> list[Batch]:
-        """The samples as batches, one for each size and length among them."""
-        groups: dict[torch.Size, list[_Latents]] = defaultdict(list)
-        for index in indices:
-            latents = self._get(index)
-            groups[latents.clean.shape].append(latents)
-        return [self._collate(group) for group in groups.values()]
-
-    def _collate(self, group: list[_Latents]) -> Batch:
-        def gather(parts: list[Tensor]) -> Tensor:
-            return torch.cat(parts).to(self._device).float()
-
-        clean = gather([one.clean for one in group])
-        names = group[0].conditions
-        conditions = {name: gather([one.conditions[name] for one in group]) for name in names}
-        weights = [one.weight for one in group if one.weight is not None]
-        return Batch(clean, assemble_conditions(conditions, clean), gather(weights) if weights else None)
-
-    def _get(self, index: int) -> _Latents:
-        found = self._kept.get(index)
-        if found is None:
-            found = self._encode(self._data[index])
-            if found.nbytes <= self._room:
-                self._room -= found.nbytes
-                self._kept[index] = found
-        return found
-
-    @torch.no_grad()
-    def _encode(self, sample: Mapping[str, Tensor]) -> _Latents:
-        pictures = {key: sample[key].to(self._device) for key in self._keys}
-        clean = self._autoencoder.encode(as_video(sample["relit"].to(self._device), "relit", self._autoencoder))
-        conditions = encode_conditions(pictures, self._keys, self._autoencoder)
-        # f2: a latent's spread is 0.5, so half precision costs 2e-4 of it
-        halves = {name: latents.half().cpu() for name, latents in conditions.items()}
-        return _Latents(clean.half().cpu(), halves, latent_weight(sample, clean))

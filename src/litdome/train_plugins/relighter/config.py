@@ -150,7 +150,12 @@ class RelighterConfig(_Table):
     validate_every: int = Field(
         100, ge=1, description="Steps between validations; there is one before the first and one at the end."
     )
-    latent_cache_mb: int = Field(1024, ge=0, description="Memory for encoded samples, MB.")
+    latent_cache: Literal["memory", "run", "dataset"] = Field(
+        "memory",
+        description="Where encoded samples are kept: in memory only, or also on disk, in the run's folder or beside "
+        "the dataset (DATASET.latents), where other runs find them.",
+    )
+    latent_cache_mb: int = Field(1024, ge=0, description="Memory for encoded samples, MB, of each process.")
     noise: NoiseConfig = NoiseConfig()
     sampling: SamplingConfig = SamplingConfig()
     prefix: PrefixConfig = PrefixConfig()

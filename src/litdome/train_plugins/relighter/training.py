@@ -15,8 +15,9 @@ from torch import Tensor
 
 from litdome.errors import PluginError, StoreError
 from litdome.train_plugins.protocol import DatasetView, Run
-from litdome.train_plugins.relighter.batches import LatentCache, channel_weight
+from litdome.train_plugins.relighter.batches import channel_weight
 from litdome.train_plugins.relighter.config import RelighterConfig
+from litdome.train_plugins.relighter.latent_cache import LatentCache, cache_folder
 from litdome.train_plugins.relighter.model import (
     AVERAGE_FILE,
     WeightAverage,
@@ -75,7 +76,14 @@ class Training:
         self.average = WeightAverage(dict(self.network.state_dict()), config.ema_decay) if full else None
         self._channel_weight = channel_weight(self.autoencoder, config).to(run.device)
         self.validation = Validation(validation_views(data, config), config, self.autoencoder, run)
-        self._cache = LatentCache(self.data, config, self.autoencoder, run.device)
+        self._cache = LatentCache(
+            self.data,
+            config,
+            self.autoencoder,
+            run.device,
+            folder=cache_folder(data, config, run),
+            identity=self.data.identity,
+        )
 
     def run_to_end(self) -> None:
         """Step until the configuration's steps or minutes are over, or the user stops."""
@@ -151,7 +159,7 @@ class Training:
     def _backward(self, indices: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Gradients of the mean loss; losses and noise levels of every sample, on the CPU."""
         losses, levels = [], []
-        for batch in self._cache.batches(indices):
+        for _, batch in self._cache.batches(indices):
             count = len(batch.clean)
             sigmas = draw_sigmas(count, self.config.noise, generator)
             noise = torch.randn(batch.clean.shape, generator=generator).to(self.run.device)
