@@ -45,17 +45,25 @@ def trace(
         scene[f"mesh{k}"] = {"type": "ply", "filename": str(path), "bsdf": bsdf or lambert}
     lit = [{"type": "constant", "radiance": {"type": "rgb", "value": 1.0}}]
     if lights is not None:
-        lit = [
-            {
-                "type": "directional",
-                "direction": (-toward).tolist(),
-                "irradiance": {"type": "rgb", "value": rgb.tolist()},
-            }
-            for toward, rgb in zip(lights.directions, lights.intensity, strict=True)
-        ]
+        lit = [_emitter(lights, light) for light in range(len(lights.intensity))]
     # one light at a time: with several, a path would draw one, and noise would be all we measure
     pictures = [np.array(mi.render(mi.load_dict({**scene, "light": light}), seed=1)) for light in lit]
     return np.asarray(np.sum(pictures, axis=0), np.float32)[..., :3]
+
+
+def _emitter(lights: DirectionalLights, light: int) -> dict[str, Any]:
+    """A light at infinity by its irradiance, or one that has a place by its intensity."""
+    irradiance = lights.intensity[light]
+    if lights.positions is None:
+        direction = (-lights.directions[light]).tolist()
+        return {"type": "directional", "direction": direction, "irradiance": _rgb(irradiance)}
+    place = lights.positions[light]
+    intensity = irradiance * ((place - lights.centre) ** 2).sum()
+    return {"type": "point", "position": place.tolist(), "intensity": _rgb(intensity)}
+
+
+def _rgb(values: Float32Array) -> dict[str, Any]:
+    return {"type": "rgb", "value": values.tolist()}
 
 
 def metal(mi_roughness: float, color: tuple[float, float, float]) -> dict[str, Any]:

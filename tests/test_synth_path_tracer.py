@@ -22,7 +22,6 @@ from litdome.synth.lights import DirectionalLights
 from litdome.synth.render import Float32Array, Mesh, Scene, Surface, cast_surface
 from litdome.synth.shading import flat_lights, light_vertices, shade, shade_vertices
 
-pytest.importorskip("mitsuba", reason="mitsuba is in the dev extra")
 GOLD = (0.9, 0.6, 0.3)
 
 
@@ -80,6 +79,25 @@ def test_lambert_and_shadows_agree_to_the_pixel(tmp_path: Path) -> None:
     assert abs(ours.mean() / theirs.mean() - 1) < 0.005
     dimmed = replace(lights, intensity=lights.intensity * np.float32(1.01))
     assert np.median(np.abs(over_black(surface, shade(scene, surface, dimmed)) - theirs)[inside(surface)]) > 1e-3
+
+
+def near(lights: DirectionalLights) -> DirectionalLights:
+    """The same light at the middle of the ball, from 2.5 to 3.3 m away."""
+    away = np.array([[2.5], [2.9], [3.3]], np.float32)
+    return replace(lights, positions=lights.directions * away)
+
+
+def test_light_falls_off_with_distance_as_in_a_path_tracer(tmp_path: Path) -> None:
+    meshes = [painted(ball((0, 0, 0), 0.9), GOLD, metallic=1.0, roughness=0.5), floor()]
+    scene, lights = Scene(tuple(meshes)), near(three_lights())
+    surface = cast_surface(scene, CAMERA)
+    theirs = trace(tmp_path, CAMERA, [(meshes[0], metal(0.5, GOLD)), (meshes[1], {})], lights)
+    at = inside(surface)
+    apart = np.abs(over_black(surface, shade(scene, surface, lights)) - theirs)[at].max(axis=-1)
+    assert np.median(apart) < 3e-4
+    assert np.quantile(apart, 0.95) < 0.02  # edges of shadows
+    far = np.abs(over_black(surface, shade(scene, surface, three_lights())) - theirs)[at].max(axis=-1)
+    assert np.median(far) > 0.03
 
 
 @pytest.mark.parametrize(("roughness", "bound"), [(0.3, 0.005), (0.5, 0.005), (0.8, 0.01), (1.0, 0.04)])
