@@ -16,7 +16,7 @@ from litdome.cli import cli
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "litdome"
 FOUNDATION = {"errors", "config", "progress", "geometry", "lighting", "color", "pairs", "media", "template"}
-FOUNDATION |= {"compute", "cluster", "consent", "camera_formats"}
+FOUNDATION |= {"compute", "cluster", "consent", "camera_formats", "weights"}
 UNDER_STORE = FOUNDATION | {"stage"}
 STEPS = {"capture", "calib", "preprocess", "synth"}
 ALLOWED = {

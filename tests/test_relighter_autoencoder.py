@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from litdome.train_plugins.relighter.autoencoder import CosmosAutoencoder, HaarAutoencoder
+from litdome.train_plugins.relighter.convert_tokenizer import build_tokenizer
 
 
 def picture(frames: int = 2) -> torch.Tensor:
@@ -44,7 +45,9 @@ def test_cosmos_uses_image_statistics_for_single_pictures(relighter_fixture: Pat
     stats = [
         torch.load(relighter_fixture / name, weights_only=True) for name in ("vae_mean_std.pt", "vae_image_mean_std.pt")
     ]
-    autoencoder = CosmosAutoencoder(load_file(relighter_fixture / "vae_state.safetensors"), stats[0], stats[1])
+    autoencoder = CosmosAutoencoder(
+        build_tokenizer(load_file(relighter_fixture / "vae_state.safetensors")), stats[0], stats[1]
+    )
     assert (autoencoder.channels, autoencoder.spatial, autoencoder.temporal) == (16, 8, 8)
     numbers = load_file(relighter_fixture / "vae_io.safetensors")
     with torch.no_grad():

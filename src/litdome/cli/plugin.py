@@ -1,13 +1,12 @@
-"""Commands about training plugins and the weights that they start from."""
+"""Commands about training plugins."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from litdome.cli.console import json_option, print_json, print_table
+from litdome.cli.console import print_table
 from litdome.errors import MissingPackageError
 
 if TYPE_CHECKING:
@@ -77,28 +76,4 @@ def load_plugin(name: str) -> Trainer:
     return trainer
 
 
-@click.group()
-def weights() -> None:
-    """Weights: compare this machine's numbers with NVIDIA's code."""
-
-
-@weights.command("parity")
-@click.argument("folder", type=click.Path(path_type=Path))
-@json_option
-def weights_parity(folder: Path, as_json: bool) -> int:
-    """Run network, sampler, conditions and environment maps against recorded numbers; exit 1 above tolerance.
-
-    Example: litdome weights parity fixtures/relighter --json
-    """
-    from litdome.train_plugins.relighter.parity import parity
-
-    found = parity(folder)
-    if as_json:
-        print_json({"max_abs_diff": found.max_abs_diff, "mean_abs_diff": found.mean_abs_diff})
-    else:
-        rows = [[k, f"{v:.2e}", f"{found.mean_abs_diff[k]:.2e}"] for k, v in found.max_abs_diff.items()]
-        print_table(["part", "worst", "mean"], rows)
-    return 0 if found.within_tolerance else 1
-
-
-COMMANDS = [plugin, weights]
+COMMANDS = [plugin]

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
-from importlib.resources import files
+
+from litdome.weights import look_for_weights
 
 OPENCV_PACKAGES = (
     "opencv-python",
@@ -76,9 +77,9 @@ def no_torchvision() -> Finding:
 
 def embedded_base() -> Finding:
     """The tiny base that ships with the package."""
-    path = files("litdome") / "train_plugins" / "relighter" / "base" / "base.safetensors"
-    found = f"{len(path.read_bytes()) / 1e6:.1f} MB" if path.is_file() else "missing"
-    return Finding("tiny base", path.is_file(), found, "pip install --force-reinstall litdome")
+    tiny = look_for_weights(("tiny",), whole=True)[0]
+    found = f"{tiny.bytes / 1e6:.1f} MB" if tiny.state == "there" else f"{tiny.state} {tiny.detail}".strip()
+    return Finding("tiny base", tiny.state == "there", found, tiny.next_step)
 
 
 def gpu() -> Finding:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from litdome.errors import InputError
-from litdome.train_plugins.relighter.convert import check_state, convert_tokenizer_state
 from litdome.train_plugins.relighter.sampler import SIGMA_DATA
 
 if TYPE_CHECKING:
@@ -34,6 +33,10 @@ class Autoencoder(Protocol):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures near -1..1 (not clamped) of latents, shape (b, c, t, h, w)."""
+        ...
+
+    def restandardise(self, latents: Tensor, at: int, to: int) -> Tensor:
+        """Latent frames ``at``, ``at + 1``, ... of a video as they would be numbers ``to``, ``to + 1``, ... of one."""
         ...
 
     def channel_scale(self) -> Tensor:
@@ -76,6 +79,10 @@ class HaarAutoencoder:
         bands = latents / SIGMA_DATA * self._std + self._mean
         return _haar_pictures(_haar_pictures(bands))
 
+    def restandardise(self, latents: Tensor, at: int, to: int) -> Tensor:
+        """See `Autoencoder.restandardise`: all frames are standardised alike."""
+        return latents
+
     def channel_scale(self) -> Tensor:
         """See `Autoencoder.channel_scale`: the bands' standard deviations, as the transform is orthonormal."""
         return self._std.flatten() / self._std.mean()
@@ -105,18 +112,15 @@ class CosmosAutoencoder:
     """The original's tokenizer in diffusers, with its latent statistics.
 
     Args:
-        state: The tokenizer's original state dict, encoder and decoder together.
+        model: The tokenizer, in the precision that it is to run in.
         video_stats: Mean and standard deviation, shape (channels * latent frames,): per channel and latent frame.
         image_stats: Mean and standard deviation, shape (channels,), for single pictures.
-
-    Raises:
-        InputError: Names or shapes that are not those of a Cosmos tokenizer.
     """
 
     def __init__(
-        self, state: Mapping[str, Tensor], video_stats: tuple[Tensor, Tensor], image_stats: tuple[Tensor, Tensor]
+        self, model: AutoencoderKLCosmos, video_stats: tuple[Tensor, Tensor], image_stats: tuple[Tensor, Tensor]
     ) -> None:
-        self.model = _load_tokenizer(state)
+        self.model = model
         config = self.model.config
         self.channels: int = config.latent_channels
         self.spatial: int = config.spatial_compression_ratio
@@ -126,15 +130,22 @@ class CosmosAutoencoder:
 
     def encode(self, video: Tensor) -> Tensor:
         """See `Autoencoder.encode`."""
-        latents: Tensor = self.model.encode(video).latent_dist.mode()
+        latents: Tensor = self.model.encode(video.to(self.model.dtype)).latent_dist.mode()
         mean, std = self._stats(latents.shape[2])
-        return (latents - mean) / std * SIGMA_DATA
+        return (latents.to(video.dtype) - mean) / std * SIGMA_DATA
 
     def decode(self, latents: Tensor) -> Tensor:
         """See `Autoencoder.decode`."""
         mean, std = self._stats(latents.shape[2])
-        pictures: Tensor = self.model.decode(latents / SIGMA_DATA * std + mean).sample
-        return pictures
+        pictures: Tensor = self.model.decode((latents / SIGMA_DATA * std + mean).to(self.model.dtype)).sample
+        return pictures.to(latents.dtype)
+
+    def restandardise(self, latents: Tensor, at: int, to: int) -> Tensor:
+        """See `Autoencoder.restandardise`."""
+        count = latents.shape[2]
+        mean, std = self._stats(max(at, to) + count)
+        raw = latents * std[:, :, at : at + count] + mean[:, :, at : at + count] * SIGMA_DATA
+        return (raw - mean[:, :, to : to + count] * SIGMA_DATA) / std[:, :, to : to + count]
 
     def channel_scale(self) -> Tensor:
         """See `Autoencoder.channel_scale`: every channel counts the same."""
@@ -156,47 +167,3 @@ class CosmosAutoencoder:
                 f"a clip of {frames} latent frames, the tokenizer knows {known}", hint="use shorter chunks"
             )
         return self._video[0][:, :, :frames], self._video[1][:, :, :frames]
-
-
-def _load_tokenizer(original: Mapping[str, Tensor]) -> AutoencoderKLCosmos:
-    from diffusers import AutoencoderKLCosmos
-
-    state = convert_tokenizer_state(original)
-    try:
-        model = AutoencoderKLCosmos(**_tokenizer_config(state))
-    except KeyError as missing:
-        raise InputError(f"tokenizer: tensor {missing} is missing") from missing
-    check_state(state, model.state_dict(), "tokenizer")
-    model.load_state_dict(state)
-    nn.Module.requires_grad_(model, False)
-    return model.eval()
-
-
-def _tokenizer_config(state: Mapping[str, Tensor]) -> dict[str, int | tuple[int, ...]]:
-    """Constructor arguments of `AutoencoderKLCosmos` read from converted weights."""
-
-    def widths(side: str, level: str) -> list[int]:
-        count = len({key.split(".")[2] for key in state if key.startswith(f"{side}.{level}.")})
-        return [state[f"{side}.{level}.{i}.resnets.0.conv1.conv_s.weight"].shape[0] for i in range(count)]
-
-    down, up = widths("encoder", "down_blocks"), widths("decoder", "up_blocks")
-    first = state["encoder.conv_in.conv_s.weight"]
-    colours = 3
-    patch = round((first.shape[1] / colours) ** (1 / 3))
-    halvings = [
-        sum(f"encoder.down_blocks.{i}.downsamplers.0.{conv}.weight" in state for i in range(len(down)))
-        for conv in ("conv1", "conv2")
-    ]
-    layers = len({key.split(".")[4] for key in state if key.startswith("encoder.down_blocks.0.resnets.")})
-    return {
-        "in_channels": colours,
-        "out_channels": colours,
-        "latent_channels": state["encoder.conv_out.conv_s.weight"].shape[0],
-        "encoder_block_out_channels": (first.shape[0], *down),
-        "decode_block_out_channels": (*reversed(up), state["decoder.conv_in.conv_s.weight"].shape[0]),
-        "attention_resolutions": (),
-        "num_layers": layers,
-        "patch_size": patch,
-        "spatial_compression_ratio": patch * 2 ** halvings[0],
-        "temporal_compression_ratio": patch * 2 ** halvings[1],
-    }

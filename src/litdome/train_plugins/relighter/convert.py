@@ -1,12 +1,13 @@
 """From the original checkpoints' names to diffusers' names, with every name and shape checked.
 
-Source: huggingface/diffusers scripts/convert_cosmos_to_diffusers.py (the COSMOS_1_0 and tokenizer tables).
+Source: huggingface/diffusers scripts/convert_cosmos_to_diffusers.py (the COSMOS_1_0 table).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -33,6 +34,101 @@ _INSIDE_ATTENTION = {
 }
 _NETWORK_DROPPED = re.compile(r"^logvar\.|pos_embedder\.seq$|_extra_state$")
 _BLOCK = re.compile(r"^blocks\.block(\d+)\.blocks\.([012])\.(.+)$")
+
+
+def original_layout(shape: NetworkShape) -> dict[str, tuple[int, ...]]:
+    """Every tensor of an original forward renderer of this shape, by its original name."""
+    width, adaln = shape.heads * shape.head_dim, shape.adaln_dim
+    patch = SPATIAL_PATCH**2
+    positions = max(shape.max_size[0], *(side // SPATIAL_PATCH for side in shape.max_size[1:]))
+    layout: dict[str, tuple[int, ...]] = {
+        "x_embedder.proj.1.weight": (width, shape.in_channels * patch),
+        "pos_embedder.seq": (positions,),
+        "t_embedder.1.linear_1.weight": (width, width),
+        "t_embedder.1.linear_2.weight": (3 * width, width),
+        "affline_norm.weight": (width,),
+        "final_layer.linear.weight": (shape.channels * patch, width),
+        "final_layer.adaLN_modulation.1.weight": (adaln, width),
+        "final_layer.adaLN_modulation.2.weight": (2 * width, adaln),
+    }
+    block: dict[str, tuple[int, ...]] = {}
+    for part, source in (("0", width), ("1", shape.context_dim)):
+        for name, size in (("q", width), ("k", source), ("v", source), ("out", width)):
+            block[f"{part}.block.attn.to_{name}.0.weight"] = (width, size)
+        for name in "qk":
+            block[f"{part}.block.attn.to_{name}.1.weight"] = (shape.head_dim,)
+    block["2.block.layer1.weight"], block["2.block.layer2.weight"] = (4 * width, width), (width, 4 * width)
+    for part in "012":
+        block[f"{part}.adaLN_modulation.1.weight"] = (adaln, width)
+        block[f"{part}.adaLN_modulation.2.weight"] = (3 * width, adaln)
+    for number in range(shape.blocks):
+        layout |= {f"blocks.block{number}.blocks.{name}": size for name, size in block.items()}
+    logvar: dict[str, tuple[int, ...]] = {"0.freqs": (128,), "0.phases": (128,), "1.weight": (1, 128)}
+    return {f"net.{name}": size for name, size in layout.items()} | {f"logvar.{k}": v for k, v in logvar.items()}
+
+
+def check_original(found: Mapping[str, Tensor], file: str) -> None:
+    """Make sure that a checkpoint is a forward renderer's: every name and shape; extra state is passed over.
+
+    Args:
+        found: State dict of the file.
+        file: Its name, for the error.
+
+    Raises:
+        InputError: Another model, or tensors that are missing, unknown or of another shape.
+    """
+    found = {_full_name(name): value for name, value in found.items() if not name.endswith("_extra_state")}
+    what = _other_model(found)
+    if what is not None:
+        raise InputError(
+            f"{file}: {what}, not DiffusionRenderer's forward renderer",
+            hint="take model.pt of Diffusion_Renderer_Forward_Cosmos_7B",
+        )
+    try:
+        shape = network_shape({_lenient_key(name): value for name, value in found.items()})
+    except InputError as error:
+        raise InputError(f"{file}: {error.message}", hint=error.hint) from error
+    if "net.pos_embedder.seq" in found:  # how far positions go; the largest latent itself is in the configuration
+        shape = replace(shape, max_size=(found["net.pos_embedder.seq"].shape[0], SPATIAL_PATCH, SPATIAL_PATCH))
+    layout = original_layout(shape)
+    missing, unknown = sorted(layout.keys() - found.keys()), sorted(found.keys() - layout.keys())
+    wrong = [
+        f"{k} {tuple(found[k].shape)} for {layout[k]}" for k in layout if k in found and layout[k] != found[k].shape
+    ]
+    problems = [(missing, "missing"), (unknown, "unknown"), (wrong, "of another shape")]
+    said = [f"{len(names)} tensors {how}: {_some(names)}" for names, how in problems if names]
+    if said:
+        raise InputError(f"{file}: {'; '.join(said)}", hint="download it again, or name the file that NVIDIA released")
+
+
+def _other_model(found: Mapping[str, Tensor]) -> str | None:
+    names = {name.removeprefix("net.") for name in found}
+    if "context_embedding.weight" in names:
+        return "the inverse renderer's weights"
+    if any(name.startswith("transformer_blocks.") for name in names):
+        return "weights under diffusers' names (converted already?)"
+    patch = found.get("net.x_embedder.proj.1.weight")
+    if patch is None or patch.ndim != 2:
+        return f"weights of another network ({_some(sorted(names)) or 'no tensors'})"
+    channels = patch.shape[1] // SPATIAL_PATCH**2
+    if any(name.startswith("extra_pos_embedder") for name in names) or channels in (16, 17, 18):
+        return f"a Cosmos model without conditions ({channels} input channels)"
+    return None
+
+
+def _lenient_key(name: str) -> str:
+    try:
+        return network_key(name)
+    except InputError:
+        return name
+
+
+def _full_name(name: str) -> str:
+    return name if name.startswith(("net.", "logvar.")) else f"net.{name}"
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def convert_network_state(original: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -120,38 +216,3 @@ def check_state(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], nam
     for key, tensor in expected.items():
         if found[key].shape != tensor.shape:
             raise InputError(f"{name}: {key} has shape {tuple(found[key].shape)}, not {tuple(tensor.shape)}")
-
-
-_TOKENIZER_DROPPED = re.compile(r"wavelets$|_arange$|patch_size_buffer$")
-_TOKENIZER_RENAMES = (
-    (".block.", ".resnets."),
-    ("downsample.", "downsamplers.0."),
-    ("upsample.", "upsamplers.0."),
-    ("mid.block_1", "mid_block.resnets.0"),
-    ("mid.block_2", "mid_block.resnets.1"),
-    ("mid.attn_1.0", "mid_block.attentions.0"),
-    ("mid.attn_1.1", "mid_block.temp_attentions.0"),
-    ("nin_shortcut.conv3d", "conv_shortcut"),
-    (".q.conv3d", ".to_q"),
-    (".k.conv3d", ".to_k"),
-    (".v.conv3d", ".to_v"),
-    (".proj_out.conv3d", ".to_out.0"),
-    (".0.conv3d", ".conv_s"),
-    (".1.conv3d", ".conv_t"),
-    (".conv3d", ""),
-)
-
-
-def convert_tokenizer_state(original: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename an original tokenizer's weights (encoder's and decoder's together) to `AutoencoderKLCosmos` names."""
-    kept = {key: value for key, value in original.items() if not _TOKENIZER_DROPPED.search(key)}
-    levels = len({key.split(".")[2] for key in kept if key.startswith("decoder.up.")})
-    return {_tokenizer_key(key, levels): value for key, value in kept.items()}
-
-
-def _tokenizer_key(key: str, levels: int) -> str:
-    key = re.sub(r"\bdown\.(\d+)", r"down_blocks.\1", key)
-    key = re.sub(r"\bup\.(\d+)", lambda match: f"up_blocks.{levels - 1 - int(match[1])}", key)
-    for old, new in _TOKENIZER_RENAMES:
-        key = key.replace(old, new)
-    return key

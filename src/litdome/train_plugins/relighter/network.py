@@ -148,24 +148,29 @@ class RelighterNetwork(CosmosTransformer3DModel):  # type: ignore[misc]  # diffu
             block.attn2, block.norm2 = _NoAttention(), _NoNorm()
 
 
+def transformer_arguments(shape: NetworkShape) -> dict[str, Any]:
+    """What diffusers' `CosmosTransformer3DModel` is built with for a shape."""
+    return {
+        "in_channels": shape.in_channels,
+        "out_channels": shape.channels,
+        "num_attention_heads": shape.heads,
+        "attention_head_dim": shape.head_dim,
+        "num_layers": shape.blocks,
+        "text_embed_dim": max(1, shape.context_dim),
+        "adaln_lora_dim": shape.adaln_dim,
+        "max_size": shape.max_size,
+        "rope_scale": (1.0, 1.0, 1.0),
+        "concat_padding_mask": False,
+        "extra_pos_embed_type": "learnable",
+    }
+
+
 def build_network(shape: NetworkShape) -> RelighterNetwork:
     """A network of this shape with random weights, float32 on the CPU, in eval mode.
 
     The output layer starts at zero, so that an untrained network's first prediction is no noise of its own.
     """
-    network = RelighterNetwork(
-        in_channels=shape.in_channels,
-        out_channels=shape.channels,
-        num_attention_heads=shape.heads,
-        attention_head_dim=shape.head_dim,
-        num_layers=shape.blocks,
-        text_embed_dim=max(1, shape.context_dim),
-        adaln_lora_dim=shape.adaln_dim,
-        max_size=shape.max_size,
-        rope_scale=(1.0, 1.0, 1.0),
-        concat_padding_mask=False,
-        extra_pos_embed_type="learnable",
-    )
+    network = RelighterNetwork(**transformer_arguments(shape))
     network.learnable_pos_embed = SineAxisPositions(shape.heads * shape.head_dim, shape.max_size)
     if shape.context_dim == 0:
         network.leave_out_cross_attention()

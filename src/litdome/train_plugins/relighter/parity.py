@@ -23,6 +23,7 @@ from litdome.lighting import project_hdri, tone_map_ldr, tone_map_log, view_dire
 from litdome.train_plugins.relighter.autoencoder import CosmosAutoencoder
 from litdome.train_plugins.relighter.conditions import CONDITIONS, assemble_conditions
 from litdome.train_plugins.relighter.convert import check_state, convert_network_state, network_shape
+from litdome.train_plugins.relighter.convert_tokenizer import build_tokenizer
 from litdome.train_plugins.relighter.network import FPS, RelighterNetwork, build_network
 from litdome.train_plugins.relighter.sampler import noise_schedule, sample_euler
 
@@ -181,7 +182,7 @@ def _autoencoder_differences(folder: Path) -> list[Tensor]:
         torch.load(folder / name, map_location="cpu", weights_only=True)
         for name in ("vae_mean_std.pt", "vae_image_mean_std.pt")
     ]
-    autoencoder = CosmosAutoencoder(load_file(folder / "vae_state.safetensors"), stats[0], stats[1])
+    autoencoder = CosmosAutoencoder(build_tokenizer(load_file(folder / "vae_state.safetensors")), stats[0], stats[1])
     numbers = load_file(folder / "vae_io.safetensors")
     differences = []
     for video, latent, recon in (("video", "latent", "recon"), ("image", "image_latent", "image_recon")):

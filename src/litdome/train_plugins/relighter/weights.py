@@ -1,47 +1,41 @@
-"""A base on disk: config.json (network, autoencoder, noise levels it was trained with) and base.safetensors."""
+"""A base: what training starts from and rendering runs with. `base_folder` is its layout on disk."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from litdome.errors import InputError, MissingWeightsError
 from litdome.train_plugins.relighter.autoencoder import Autoencoder, CosmosAutoencoder, HaarAutoencoder
+from litdome.train_plugins.relighter.base_folder import (
+    POSITIONS,
+    STATISTICS,
+    VAE,
+    BaseRecord,
+    new_base_folder,
+    read_record,
+    read_shape,
+    read_tensors,
+    tensor_files,
+    write_record,
+    write_transformer,
+)
 from litdome.train_plugins.relighter.config import NetworkConfig, NoiseConfig
 from litdome.train_plugins.relighter.convert import check_state
-from litdome.train_plugins.relighter.network import NetworkShape, RelighterNetwork, build_network
+from litdome.train_plugins.relighter.network import NetworkShape, RelighterNetwork, SineAxisPositions, build_network
+from litdome.weights import SHIPPED_BASE, weights_folder
 
-TINY_BASE = Path(__file__).parent / "base"
+TINY_BASE = SHIPPED_BASE
 SMALL_MAX_SIZE = (128, 240, 240)
-
-
-class BaseRecord(BaseModel):
-    """What config.json holds.
-
-    Attributes:
-        network: Shape of the network.
-        autoencoder: haar (fixed) or cosmos (weights in autoencoder.safetensors with its statistics).
-        noise: Noise levels that the base was trained with.
-        note: Where the weights come from.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    network: NetworkShape
-    autoencoder: str
-    noise: NoiseConfig
-    note: str = ""
 
 
 @dataclass(frozen=True)
 class Base:
-    """A network with its autoencoder, on the CPU in float32."""
+    """A network with its autoencoder, on the CPU."""
 
     network: RelighterNetwork
     shape: NetworkShape
@@ -65,43 +59,78 @@ def random_base(config: NetworkConfig, seed: int) -> Base:
         return Base(build_network(shape), shape, HaarAutoencoder(), None)
 
 
-def open_base(base: str, config: NetworkConfig, seed: int) -> Base:
-    """What ``base`` names: tiny, random, or a folder.
+def open_base(base: str, config: NetworkConfig, seed: int, *, dtype: torch.dtype = torch.float32) -> Base:
+    """What ``base`` names: tiny, random, a folder, or one in the weights folder (`litdome.weights`).
+
+    Args:
+        config: Size of a random one.
+        seed: Of a random one.
+        dtype: Precision of its weights.
 
     Raises:
-        MissingWeightsError: No base in that folder.
-        InputError: Weights that do not fit config.json.
+        MissingWeightsError: No base there.
+        InputError: Weights that do not fit its configuration.
     """
     if base == "random":
-        return random_base(config, seed)
-    return load_base(TINY_BASE if base == "tiny" else Path(base))
+        opened = random_base(config, seed)
+        return replace(opened, network=opened.network.to(dtype))
+    return load_base(find_base(base), dtype=dtype)
 
 
-def load_base(folder: Path) -> Base:
-    """Read a base folder; weights stored in half precision come back as float32."""
-    try:
-        record = BaseRecord.model_validate_json((folder / "config.json").read_bytes())
-        state = {key: value.float() for key, value in load_file(folder / "base.safetensors").items()}
-    except FileNotFoundError as error:
-        raise MissingWeightsError(
-            f"{folder}: no relighter base here ({error.filename})", hint="--set base=random, or a folder"
-        ) from error
-    except ValidationError as error:
-        raise InputError(f"{folder}/config.json: {error.errors()[0]['msg']}") from error
-    network = build_network(record.network)
+def find_base(base: str) -> Path:
+    """The folder that ``base`` names.
+
+    Raises:
+        MissingWeightsError: Neither a folder nor one of the weights folder.
+    """
+    if base == "tiny":
+        return TINY_BASE
+    places = (Path(base).expanduser(), weights_folder() / base)
+    for place in places:
+        if place.is_dir():
+            return place
+    raise MissingWeightsError(
+        f"base {base}: neither {places[0]} nor {places[1]} is there", hint="litdome weights list, or --set base=tiny"
+    )
+
+
+def load_base(folder: Path, *, dtype: torch.dtype = torch.float32, cross_attention: bool = False) -> Base:
+    """Read a base folder.
+
+    Args:
+        dtype: Precision that its weights are cast to, one by one.
+        cross_attention: Keep attn2 and norm2 where the folder has them: needed for a context that is not zero.
+
+    Raises:
+        MissingWeightsError: No base in this folder, or a file of it is missing.
+        InputError: Weights that do not fit the configuration, or damaged ones.
+    """
+    record = read_record(folder)
+    state: dict[str, Tensor] = {}
+    for file in tensor_files(folder):
+        kept = {key: value for key, value in read_tensors(file).items() if not key.startswith(POSITIONS)}
+        if not cross_attention:
+            kept = {key: value for key, value in kept.items() if ".attn2." not in key and ".norm2." not in key}
+        state |= {key: value.to(dtype) for key, value in kept.items()}
+    shape = read_shape(folder, set(state))
+    with torch.device("meta"):
+        network = build_network(shape)
     check_state(state, network.state_dict(), str(folder))
-    network.load_state_dict(state)
-    return Base(network, record.network, _open_autoencoder(record.autoencoder, folder), record.noise)
+    network.load_state_dict(state, assign=True)
+    network.learnable_pos_embed = SineAxisPositions(shape.heads * shape.head_dim, shape.max_size)
+    autoencoder = HaarAutoencoder() if record.autoencoder == "haar" else _load_tokenizer(folder, dtype)
+    if autoencoder.channels != shape.channels:
+        raise InputError(f"{folder}: latents of {autoencoder.channels} channels for a network of {shape.channels}")
+    return Base(network, shape, autoencoder, record.noise)
 
 
 def save_base(
     folder: Path, shape: NetworkShape, state: Mapping[str, Tensor], noise: NoiseConfig, *, note: str = ""
 ) -> None:
-    """Write a base over the Haar autoencoder; weights are stored as bfloat16."""
-    folder.mkdir(parents=True, exist_ok=True)
-    record = {"network": asdict(shape), "autoencoder": "haar", "noise": noise.model_dump(), "note": note}
-    (folder / "config.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    save_file({k: v.to(torch.bfloat16).contiguous() for k, v in state.items()}, folder / "base.safetensors")
+    """Write a base over the Haar autoencoder, in the place of an earlier one; weights are stored as bfloat16."""
+    with new_base_folder(folder, replace=True) as part:
+        write_transformer(part, shape, state, torch.bfloat16)
+        write_record(part, BaseRecord(autoencoder="haar", noise=noise, note=note, licence="Apache-2.0"))
 
 
 def without_cross_attention(base: Base) -> Base:
@@ -110,14 +139,14 @@ def without_cross_attention(base: Base) -> Base:
     return replace(base, shape=replace(base.shape, context_dim=0))
 
 
-def _open_autoencoder(kind: str, folder: Path) -> Autoencoder:
-    if kind == "haar":
-        return HaarAutoencoder()
-    if kind != "cosmos":
-        raise InputError(f"{folder}/config.json: autoencoder {kind} is unknown", hint="haar or cosmos")
-    stats = load_file(folder / "autoencoder_stats.safetensors")
-    return CosmosAutoencoder(
-        load_file(folder / "autoencoder.safetensors"),
-        (stats["video_mean"], stats["video_std"]),
-        (stats["image_mean"], stats["image_std"]),
-    )
+def _load_tokenizer(folder: Path, dtype: torch.dtype) -> CosmosAutoencoder:
+    from diffusers import AutoencoderKLCosmos
+
+    stats = read_tensors(folder / VAE / STATISTICS)
+    try:
+        model = AutoencoderKLCosmos.from_pretrained(folder / VAE, torch_dtype=dtype)
+        video, image = ((stats[f"{kind}_mean"], stats[f"{kind}_std"]) for kind in ("video", "image"))
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise InputError(f"{folder / VAE}: {error}", hint="litdome weights doctor") from error
+    nn.Module.requires_grad_(model, False)
+    return CosmosAutoencoder(model.eval(), video, image)
