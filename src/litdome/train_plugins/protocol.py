@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -135,40 +135,27 @@ class Renderer(Protocol):
         ...
 
 
-class Frames(Protocol):
-    """A clip's inputs, read when they are asked for; a clip of any length costs no memory."""
+@runtime_checkable
+class StreamingRenderer(Renderer, Protocol):
+    """A renderer that gives pictures while it is given a clip, so that memory does not grow with the clip's length."""
 
-    def __len__(self) -> int:
-        """Pictures of the clip."""
-        ...
+    def stream(
+        self, clip: Iterable[Mapping[str, Tensor]], *, seed: int, before: Sequence[Tensor] = ()
+    ) -> Iterator[Tensor]:
+        """Pictures, shape (3, h, w), float32 on the CPU, 0..1, one for each of ``clip``.
 
-    def read(self, start: int, stop: int) -> Mapping[str, Tensor]:
-        """The inputs of pictures ``start`` to ``stop`` by sample key, shape (stop - start, ...) each.
-
-        Cheapest when ranges rise; neighbouring ranges may overlap.
+        Args:
+            clip: What ``reads`` names for each picture, shape (c, h, w) each; read a little ahead.
+            seed: As for `render`.
+            before: Where a stream goes on that was stopped: the first pictures of ``clip`` as they were made then,
+                shape (3, h, w), uint8 codes. A renderer that shows earlier pictures to a later chunk shows it their
+                codes, so that a stream that was stopped gives what it would have given.
         """
         ...
 
-
-@dataclass(frozen=True)
-class Piece:
-    """The next pictures of a clip, finished, and what going on after them needs.
-
-    Attributes:
-        rgb: Shape (t, 3, h, w), float32 on the CPU, 0..1; the pieces of a clip laid end to end are the clip.
-        state: Given back to `StreamRenderer.stream`, in another process or on another day, it goes on as if it had
-            never stopped. Kept as safetensors, so tensors only.
-    """
-
-    rgb: Tensor
-    state: Mapping[str, Tensor]
-
-
-class StreamRenderer(Renderer, Protocol):
-    """A renderer that makes clips of any length piece by piece, in memory that does not grow with the clip."""
-
-    def stream(self, frames: Frames, *, seed: int, state: Mapping[str, Tensor] | None = None) -> Iterator[Piece]:
-        """The pieces of a clip, in order; with ``state``, those after the piece that it came with."""
+    def resume_at(self, done: int) -> int:
+        """Where the clip must begin again after ``done`` pictures, 0 to ``done``: from there, with what was made from
+        there on as ``before``, `stream` gives the pictures from ``done`` on as if it had never stopped."""
         ...
 
 
