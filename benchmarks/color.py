@@ -29,7 +29,7 @@ ROUNDS = 9
 
 def session_of(folder: Path, arguments: argparse.Namespace, spread: float) -> Session:
     """A simulated take, ingested; the same person and light whatever the spread."""
-    size = {"cameras": arguments.cameras, "pairs": arguments.pairs, "boards": False}
+    size = {"cameras": arguments.cameras, "pairs": arguments.pairs, "boards": False, "lights": 128}
     make_recording(folder, color_spread=spread, workers=1, **size)
     ingest_recording(folder, f"{folder}.zarr", {})
     return Session.open(f"{folder}.zarr", writable=True)

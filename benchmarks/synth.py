@@ -68,6 +68,7 @@ def main() -> None:
     takes: dict[str, dict[str, object]] = {
         f"{options.cameras} cameras, {pairs} pairs": {**size, "pairs": pairs},
         f"{options.cameras} cameras, {max(pairs // 4, 1)} pairs": {**size, "pairs": max(pairs // 4, 1)},
+        "... with 128 lights at infinity": {**size, "pairs": max(pairs // 4, 1), "lights": 128},
         "... with a bounce": {**size, "pairs": max(pairs // 4, 1), "bounce": True},
         "... with full truth": {**size, "pairs": max(pairs // 4, 1), "truth": "full"},
         "1 camera, 2 pairs, 704x1280": {"cameras": 1, "pairs": 2, "width": 704, "height": 1280},

@@ -81,7 +81,8 @@ def test_session_gain_is_in_all_light_and_in_no_map() -> None:
     [
         (LightSetup(leds=0), {}, "leds = 0"),
         (LightSetup(far_lights=0), {}, "lights = 0"),
-        (LightSetup(leds=24, positions=Path("x.json")), {}, "both"),
+        (LightSetup(leds=24, positions=Path("x.json")), {}, "both by leds and by positions"),
+        (LightSetup(leds=24, far_lights=128), {}, "both by leds and by far_lights"),
         (LightSetup(take="flash"), {}, "'flash' is not one of hdri, olat"),  # type: ignore[arg-type]
         (LightSetup(gain=0.0), {}, "light_gain = 0"),
         (LightSetup(gain=float("inf")), {}, "light_gain = inf"),
@@ -92,6 +93,11 @@ def test_session_gain_is_in_all_light_and_in_no_map() -> None:
 def test_lights_that_cannot_be_are_refused(setup: LightSetup, change: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         plan(setup, **change)
+
+
+def test_a_stage_has_331_leds_in_reach_unless_it_is_told_otherwise() -> None:
+    assert len(plan().leds) == 331 and plan().lit[FLAT].positions is not None
+    assert len(plan(LightSetup(far_lights=128)).leds) == 128
 
 
 def test_cameras_outside_the_dome_are_refused(tmp_path: Path) -> None:

@@ -65,8 +65,9 @@ def _choices(title: str, texts: Mapping[str, str]) -> str:
     show_default=True,
     help="What is lit between flat frames: HDRIs, or one LED at a time.",
 )
-@click.option("--leds", type=int, metavar="N", help="LEDs on a dome of real size (331); else 128 lights at infinity.")
-@click.option("--light-positions", type=click.Path(path_type=Path), help="Lights json to take the LEDs from.")
+@click.option("--leds", type=int, show_default="331", help="LEDs on a dome of real size, seen behind the subject.")
+@click.option("--light-positions", type=click.Path(path_type=Path), help="Lights json to take the LEDs from instead.")
+@click.option("--far-lights", type=int, help="So many lights at infinity instead (128): half the time.")
 @click.option("--spectral", is_flag=True, help="Red, green, blue, amber and white LEDs with their spectra.")
 @click.option("--light-gain", type=float, show_default="the subject's", help="Session gain: how bright all light is.")
 @click.option("--dark-frames", default=0, help="Frames without light after the take.")
@@ -97,6 +98,7 @@ def synth(
     take: Literal["hdri", "olat"],
     leds: int | None,
     light_positions: Path | None,
+    far_lights: int | None,
     spectral: bool,
     light_gain: float | None,
     dark_frames: int,
@@ -116,7 +118,9 @@ def synth(
     from litdome.synth import make_recording
     from litdome.synth.light_setup import LightSetup
 
-    light = LightSetup(leds, light_positions, spectral=spectral, take=take, dark_frames=dark_frames, gain=light_gain)
+    light = LightSetup(
+        leds, light_positions, far_lights, spectral=spectral, take=take, dark_frames=dark_frames, gain=light_gain
+    )
     camera = parse_camera_setup(settings, face_cameras)
     with progress_bars() as progress:
         make_recording(

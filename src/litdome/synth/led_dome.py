@@ -105,14 +105,16 @@ def import_dome(file: Path, *, spectral: bool = False) -> Dome:
 
 def far_dome(count: int, *, spectral: bool = False) -> Dome:
     """Lights at infinity, evenly spread: `dome_directions`."""
-    _need_count("lights", count)
+    _need_count("far_lights", count)
     towards = dome_directions(count).astype(np.float64)
     return Dome(led_set(towards, centre_m=np.zeros(3)), spectral, far=True)
 
 
 def _need_count(name: str, count: int) -> None:
     if not FEWEST_LEDS <= count <= MOST_LEDS:
-        raise UsageError(f"{name} = {count}, must be within {FEWEST_LEDS}..{MOST_LEDS}", hint=f"--{name} 331")
+        raise UsageError(
+            f"{name} = {count}, must be within {FEWEST_LEDS}..{MOST_LEDS}", hint=f"--{name.replace('_', '-')} 331"
+        )
 
 
 def ring_dome(count: int = 331, *, radius_m: float = 1.8, lowest_deg: float = LOWEST_DEG) -> FloatArray:

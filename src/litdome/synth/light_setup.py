@@ -22,18 +22,19 @@ from litdome.synth.render import Float32Array
 IntArray = npt.NDArray[np.int32]
 TakeKind = Literal["hdri", "olat"]
 DEFAULT_PAIRS = 24
+STAGE_LEDS = 331  # FaceOLAT, HumanOLAT
 OLAT_INTERLEAVE = 20  # FaceOLAT, HumanOLAT: one frame in 21 is flat
 DARK, FLAT = -1, 0  # numbers of patterns; the others count from 1
 
 
 @dataclass(frozen=True)
 class LightSetup:
-    """The lights of a take.
+    """The lights of a take: LEDs on a dome, those of a file, or lights at infinity.
 
     Attributes:
-        leds: LEDs on a dome of real size; None: ``far_lights`` instead.
+        leds: LEDs on a dome of real size; None: as many as a real stage has.
         positions: A Goliath-style lights json to take the LEDs from instead.
-        far_lights: Number of lights at infinity.
+        far_lights: Number of lights at infinity instead: light as in the open, and quicker to film.
         spectral: Red, green, blue, amber and white LEDs with their spectra.
         take: ``hdri``: flat and HDRIs; ``olat``: flat and one LED at a time.
         dark_frames: With no light at all, after the take.
@@ -43,7 +44,7 @@ class LightSetup:
 
     leds: int | None = None
     positions: Path | None = None
-    far_lights: int = 128
+    far_lights: int | None = None
     spectral: bool = False
     take: TakeKind = "hdri"
     dark_frames: int = 0
@@ -62,13 +63,16 @@ class LightSetup:
             raise UsageError(f"light_gain = {self.gain:g}, must be above 0 and finite")
         if self.dark_frames < 0:
             raise UsageError(f"dark_frames = {self.dark_frames}, at least 0 is needed")
-        if self.positions is not None and self.leds is not None:
-            raise UsageError("LEDs both by number and from a file", hint="--leds or --light-positions, not both")
+        given = {"leds": self.leds, "positions": self.positions, "far_lights": self.far_lights}
+        named = [name for name, value in given.items() if value is not None]
+        if len(named) > 1:
+            said = "--leds, --light-positions and --far-lights: one of them"
+            raise UsageError(f"lights are given both by {' and by '.join(named)}", hint=said)
         if self.positions is not None:
             return import_dome(self.positions, spectral=self.spectral)
-        if self.leds is not None:
-            return make_dome(self.leds, spectral=self.spectral)
-        return far_dome(self.far_lights, spectral=self.spectral)
+        if self.far_lights is not None:
+            return far_dome(self.far_lights, spectral=self.spectral)
+        return make_dome(STAGE_LEDS if self.leds is None else self.leds, spectral=self.spectral)
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,8 +73,8 @@ class TakeWishes(TypedDict, total=False):
         seed: Draws lights, motion, lenses and noise.
         hdris: Number of HDRIs, each lit for a few pairs in a row, twice where there are pairs enough.
         hdri_gain: Dims (or brightens) the HDRIs; lights.csv says so.
-        lights: How many there are at infinity, where ``light`` does not say otherwise.
-        light: LEDs at a distance, one at a time, dark frames, session gain.
+        light: LEDs, one at a time or by HDRIs, dark frames, session gain; None: 331 LEDs on a dome, lit by HDRIs.
+        lights: So many at infinity instead (quicker), where ``light`` is None.
         camera: Exposure, lenses, shutters, noise and bits, and face cameras.
         color_spread: How much cameras differ in colour (0.1: gains by 20 %). Charts are photographed where cameras
             differ in any way from exact ones.
@@ -94,8 +94,8 @@ class TakeWishes(TypedDict, total=False):
     fps: float
     hdris: int
     hdri_gain: float
-    lights: int
     light: LightSetup | None
+    lights: int | None
     camera: CameraSetup
     color_spread: float
     bounce: bool
@@ -156,8 +156,8 @@ def plan_take(
     fps: float = 25.0,
     hdris: int = 8,
     hdri_gain: float = 1.0,
-    lights: int = 128,
     light: LightSetup | None = None,
+    lights: int | None = None,
     camera: CameraSetup = AS_SET_UP,
     color_spread: float = 0.0,
     bounce: bool = False,
