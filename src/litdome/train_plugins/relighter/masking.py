@@ -36,7 +36,7 @@ def masked(sample: Mapping[str, Tensor], config: RelighterConfig, seed: Sequence
     elif config.masks == "random":
         height, width = sample[flat].shape[-2:]
         behind = random_background(height, width, seed)
-        found[flat] = behind + (sample[flat] - behind) * sample["mask_flat"]
+        found[flat] = sample[flat] * sample["mask_flat"] + behind * (1 - sample["mask_flat"])
         weights.append(sample["mask_flat"])
     if config.background_weight < 1:
         weights.append(config.background_weight + (1 - config.background_weight) * sample["mask"])
@@ -50,7 +50,7 @@ def masked(sample: Mapping[str, Tensor], config: RelighterConfig, seed: Sequence
 def random_background(height: int, width: int, seed: Sequence[int]) -> Tensor:
     """A picture of random colours, shape (3, height, width), 0..1: a coarse grid of them, smoothly enlarged."""
     rng = np.random.default_rng(tuple(seed))
-    cells = rng.integers(RANDOM_CELLS[0], RANDOM_CELLS[1], 2, endpoint=True)
-    grid = rng.random((*cells, 3), np.float32)
+    cells = int(rng.integers(*RANDOM_CELLS, endpoint=True))
+    grid = rng.random((cells, cells, 3), np.float32)
     enlarged = cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
     return torch.from_numpy(np.ascontiguousarray(enlarged.transpose(2, 0, 1)))
