@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from pathlib import Path
 
 import torch
+from diffusers.training_utils import cast_training_params
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -14,6 +18,7 @@ from litdome.train_plugins.relighter.convert import check_state
 from litdome.train_plugins.relighter.network import RelighterNetwork
 from litdome.train_plugins.relighter.weights import Base, open_base, without_cross_attention
 
+log = logging.getLogger(__name__)
 # attn2 never sees a gradient (its value projection meets zeros), so it takes no adapter
 _ATTENTION = r".*transformer_blocks\.\d+\.(attn1\.(to_q|to_k|to_v|to_out\.0)|ff\.net\.(0\.proj|2)"
 LORA_TARGETS = {
@@ -21,18 +26,24 @@ LORA_TARGETS = {
     "all": _ATTENTION + r"|norm[13]\.linear_[12])|.*(patch_embed\.proj|norm_out\.linear_[12]|proj_out)",
 }
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
+ADAPTER_METADATA = "lora_adapter_metadata"  # where diffusers keeps rank, alpha and targets
+PROBE_SIZE, PROBE_LEVEL = 8, 0.5  # latents a side; c_noise, that of sigma 7
 FULL_FILE, AVERAGE_FILE = "weights.safetensors", "average.safetensors"
+AVERAGE_FOLDER = "average"  # of an adapter: a file as diffusers loads it
 
 
 def open_trainable(config: RelighterConfig, seed: int) -> Base:
     """The base with what trains switched on: the adapter's matrices, or all weights."""
-    base = without_cross_attention(open_base(config.base, config.network, seed))
+    frozen_half = config.mode == "lora" and config.precision == "bfloat16"
+    dtype = torch.bfloat16 if frozen_half else torch.float32
+    base = without_cross_attention(open_base(config.base, config.network, seed, dtype=dtype))
     network = base.network
     if config.mode == "full":
         network.requires_grad_(True)
         return base
     network.requires_grad_(False)
     _add_adapter(network, config, seed)
+    cast_training_params(network, torch.float32)
     return base
 
 
@@ -49,43 +60,70 @@ def save_weights(folder: Path, network: RelighterNetwork, config: RelighterConfi
         save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, folder / FULL_FILE)
 
 
-def load_weights(folder: Path, network: RelighterNetwork, config: RelighterConfig, *, average: bool) -> None:
-    """Read a checkpoint into a network from `open_trainable`; ``average`` prefers the averaged weights.
+def read_weights(
+    folder: Path, network: RelighterNetwork, config: RelighterConfig, *, average: bool
+) -> dict[str, Tensor]:
+    """A checkpoint's weights that train, by their names in a network from `open_trainable`.
+
+    Args:
+        average: Prefer the averaged weights.
 
     Raises:
         StoreError: The file is missing or does not fit.
     """
-    name = ADAPTER_FILE if config.mode == "lora" else FULL_FILE
-    if average and config.mode == "full" and (folder / AVERAGE_FILE).exists():
-        name = AVERAGE_FILE
+    name = Path(ADAPTER_FILE if config.mode == "lora" else FULL_FILE)
+    averaged = Path(AVERAGE_FOLDER) / ADAPTER_FILE if config.mode == "lora" else Path(AVERAGE_FILE)
+    if average and (folder / averaged).exists():
+        name = averaged
     try:
         state = load_file(folder / name)
     except FileNotFoundError as error:
         raise StoreError(f"{folder / name}: missing", hint="use an earlier checkpoint") from error
+    except SafetensorError as error:
+        raise StoreError(f"{folder / name}: damaged: {error}", hint="use an earlier checkpoint") from error
     if config.mode == "lora":
+        _need_scale(folder / name, config)
         state = {_adapter_key(key): value for key, value in state.items()}
-        check_state(state, dict(trainable(network)), str(folder / name))
-        network.load_state_dict(state, strict=False)
-    else:
-        check_state(state, network.state_dict(), str(folder / name))
-        network.load_state_dict(state)
+    check_state(state, dict(trainable(network)), str(folder / name))
+    return state
 
 
-def require_live_adapter(network: RelighterNetwork) -> None:
-    """Make sure that a loaded adapter changes the network's weights.
+def load_weights(folder: Path, network: RelighterNetwork, config: RelighterConfig, *, average: bool) -> None:
+    """Put `read_weights` into the network."""
+    network.load_state_dict(read_weights(folder, network, config, average=average), strict=False)
+
+
+@torch.no_grad()
+def require_live_adapter(network: RelighterNetwork) -> float:
+    """Make sure that a loaded adapter changes what the network makes: the same input with it and without it.
+
+    Returns:
+        Norm of the change over the norm of the output without the adapter.
 
     Raises:
-        PluginError: No adapter layers, or every product of their matrices is zero.
+        PluginError: The output is the same, or not finite.
     """
-    state = dict(trainable(network))
-    ups = [value for name, value in state.items() if ".lora_B." in name]
-    downs = [value for name, value in state.items() if ".lora_A." in name]
-    change = sum(float((up.detach() @ down.detach()).norm()) for up, down in zip(ups, downs, strict=True))
-    if not ups or not change > 0:
+    generator, weight = torch.Generator().manual_seed(0), network.patch_embed.proj.weight
+    channels = int(network.config.out_channels)
+    inputs = torch.randn(1, int(network.config.in_channels) - 1, 1, PROBE_SIZE, PROBE_SIZE, generator=generator)
+    latents, conditions = inputs.to(weight.device, weight.dtype).split([channels, inputs.shape[1] - channels], dim=1)
+    level = torch.full((1,), PROBE_LEVEL, device=weight.device, dtype=weight.dtype)
+    is_half, was_training = weight.dtype != torch.float32, network.training
+    network.eval()
+    with torch.autocast(weight.device.type, weight.dtype if is_half else torch.bfloat16, enabled=is_half):
+        with_adapter = network(latents, level, conditions).float()
+        network.disable_adapters()
+        without = network(latents, level, conditions).float()
+        network.enable_adapters()
+    network.train(was_training)
+    change = float((with_adapter - without).norm() / without.norm().clamp_min(torch.finfo(torch.float32).tiny))
+    if not 0 < change < float("inf"):
         raise PluginError(
-            f"relighter: the adapter changes nothing ({len(ups)} layers, norm {change:.1e})",
+            f"relighter: the adapter changes nothing: the output for a fixed input changes by {change:.1e} of its norm",
             hint="train for at least one step, or check the run's base",
         )
+    log.info("the adapter is live: it changes the output for a fixed input by %.2e of its norm", change)
+    return change
 
 
 class WeightAverage:
@@ -120,6 +158,19 @@ def _add_adapter(network: RelighterNetwork, config: RelighterConfig, seed: int) 
                 target_modules=LORA_TARGETS[config.lora.targets],
                 lora_dropout=0.0,
             )
+        )
+
+
+def _need_scale(file: Path, config: RelighterConfig) -> None:
+    """Make sure that an adapter was trained with the scale that it will be used with."""
+    with safe_open(file, framework="pt") as opened:
+        about = json.loads((opened.metadata() or {}).get(ADAPTER_METADATA, "{}"))
+    stored = about.get("r"), about.get("lora_alpha")
+    if stored != (config.lora.rank, config.lora.alpha):
+        raise StoreError(
+            f"{file}: an adapter of (rank, alpha) {stored}, the run's config.toml says "
+            f"{(config.lora.rank, config.lora.alpha)}",
+            hint="put back what the run was started with",
         )
 
 
