@@ -175,9 +175,10 @@ def read_shape(folder: Path, names: set[str]) -> NetworkShape:
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(f"{file}: no configuration of the network ({error})", hint="convert it again") from error
-    wrong = [
-        key for key, value in transformer_arguments(shape).items() if _plain(value) != found.get(key, _plain(value))
-    ]
+    expected = transformer_arguments(shape)
+    if not shape.context_dim:  # attn2 was left out when it was read
+        del expected["text_embed_dim"]
+    wrong = [key for key, value in expected.items() if _plain(value) != found.get(key, _plain(value))]
     if wrong:
         raise InputError(f"{file}: {wrong[0]} is {found[wrong[0]]}, which is no forward renderer's")
     return shape
