@@ -1,26 +1,155 @@
-"""Chunks of long clips."""
+"""Long clips through the relighter, with networks whose answers are known."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
+from torch import Tensor, nn
 
-from litdome.train_plugins.relighter.renderer import chunk_ranges, cross_fade
+from litdome.errors import ConfigError, InputError
+from litdome.train_plugins.protocol import StreamingRenderer
+from litdome.train_plugins.relighter.autoencoder import HaarAutoencoder
+from litdome.train_plugins.relighter.config import NetworkConfig, PrefixConfig, RelighterConfig, SamplingConfig
+from litdome.train_plugins.relighter.network import RelighterNetwork
+from litdome.train_plugins.relighter.renderer import RelighterRenderer
+from litdome.train_plugins.relighter.sampler import precondition
+from litdome.train_plugins.relighter.weights import random_base
+
+torch.set_num_threads(1)
+SEAMS = ("cut", "fade", "latent", "prefix")
+SIZE = (16, 16)
+LDR = slice(5 * 49, 5 * 49 + 48)  # env_ldr among the conditions: 48 channels of the Haar transform and a mask each
 
 
-@pytest.mark.parametrize(("frames", "chunk", "overlap"), [(1, 4, 1), (4, 4, 1), (5, 4, 1), (23, 4, 2), (9, 2, 5)])
-def test_chunks_cover_every_frame_and_have_one_length(frames: int, chunk: int, overlap: int) -> None:
-    ranges = chunk_ranges(frames, chunk, overlap)
-    assert {frame for start, end in ranges for frame in range(start, end)} == set(range(frames))
-    assert {end - start for start, end in ranges} == {min(chunk, frames)}
+class ShowsItsLight(nn.Module):
+    """Weights with a known answer: the picture is the ldr map, of each frame its own."""
+
+    def forward(self, scaled: Tensor, level: Tensor, conditions: Tensor) -> Tensor:
+        scale = precondition((level * 4).exp().reshape(1, 1, -1, 1, 1))
+        return (conditions[:, LDR] - scale.c_skip * scaled / scale.c_in) / scale.c_out
 
 
-def test_chunks_that_agree_stay_as_they_are() -> None:
-    video = torch.rand(11, 3, 2, 2)
-    parts = [(start, video[start:end]) for start, end in chunk_ranges(11, 4, 2)]
-    assert torch.allclose(cross_fade(parts, 11), video, atol=1e-6)
+def settings(seams: str, *, steps: int = 1, trained: bool = True) -> RelighterConfig:
+    return RelighterConfig(
+        base="random",
+        mode="full",
+        network=NetworkConfig(heads=2, head_dim=12, blocks=1, adaln_dim=4),
+        sampling=SamplingConfig(steps=steps, chunk_frames=6, overlap_frames=2, seams=seams),  # type: ignore[arg-type]
+        prefix=PrefixConfig(share=0.5 if trained else 0.0, frames=2),
+    )
 
 
-def test_chunks_that_differ_fade_linearly() -> None:
-    parts = [(0, torch.zeros(4, 3, 1, 1)), (2, torch.ones(4, 3, 1, 1))]
-    assert cross_fade(parts, 6)[:, 0, 0, 0].tolist() == pytest.approx([0, 0, 1 / 3, 2 / 3, 1, 1])
+def renderer(config: RelighterConfig, network: nn.Module | None = None, spread: float = 0.3) -> RelighterRenderer:
+    """A random network by default, with an output layer that is not zero."""
+    base = random_base(config.network, 0)
+    with torch.no_grad():
+        weight = base.network.proj_out.weight
+        weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)) * spread)
+    chosen: RelighterNetwork = network or base.network  # type: ignore[assignment]
+    return RelighterRenderer(chosen, HaarAutoencoder(), config, "cpu")
+
+
+def clip(frames: int, seed: int = 0) -> dict[str, Tensor]:
+    """Noise as flat pictures, under a light that grows from picture to picture."""
+    made = torch.Generator().manual_seed(seed)
+    grows = torch.linspace(-0.9, 0.8, frames)[:, None, None, None].expand(-1, 3, *SIZE)
+    return {
+        "flat": torch.rand(frames, 3, *SIZE, generator=made),
+        **{"env_ldr": grows, "env_log": grows * 0.5},
+        "env_direction": torch.rand(1, 3, *SIZE, generator=made),
+    }
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("seams", SEAMS)
+def test_a_light_that_moves_is_that_of_every_picture_across_chunks(seams: str, steps: int) -> None:
+    inputs = clip(15)
+    made = renderer(settings(seams, steps=steps), ShowsItsLight()).render(inputs, seed=0).rgb
+    assert torch.allclose(made, (inputs["env_ldr"] + 1) / 2, atol=1e-4)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 6, 7, 11])
+@pytest.mark.parametrize("seams", SEAMS)
+def test_every_length_comes_out_picture_for_picture_from_a_stream(seams: str, frames: int) -> None:
+    inputs, made = clip(frames), renderer(settings(seams, steps=2))
+    assert isinstance(made, StreamingRenderer)
+    whole = made.render(inputs, seed=3).rgb
+    one_by_one = ({key: value[min(i, len(value) - 1)] for key, value in inputs.items()} for i in range(frames))
+    assert whole.shape == (frames, 3, *SIZE) and torch.equal(whole, torch.stack(list(made.stream(one_by_one, seed=3))))
+
+
+def test_a_short_clip_is_one_whose_last_picture_stays() -> None:
+    inputs, made = clip(3), renderer(settings("fade"))
+    longer = {key: torch.cat([value, value[-1:].expand(3, -1, -1, -1)]) for key, value in inputs.items()}
+    longer["env_direction"] = inputs["env_direction"]
+    assert torch.equal(made.render(inputs, seed=0).rgb, made.render(longer, seed=0).rgb[:3])
+
+
+def test_chunks_side_by_side_know_nothing_of_each_other() -> None:
+    inputs = clip(12)
+    second = {key: value[6:] if len(value) > 1 else value for key, value in inputs.items()}
+    made = renderer(settings("cut"))
+    assert torch.equal(made.render(inputs, seed=0).rgb[6:], made.render(second, seed=0).rgb)
+
+
+def test_in_one_step_agreeing_latents_are_a_fade() -> None:
+    """The Haar transform is linear, so fading guesses or pictures is the same."""
+    fade, latent = (renderer(settings(s), spread=0.1).render(clip(14), seed=0).rgb for s in ("fade", "latent"))
+    assert float(fade.min()) > 0 and float(fade.max()) < 1  # pictures are clamped before they fade, latents are not
+    assert torch.allclose(fade, latent, atol=1e-5)
+
+
+def test_a_chunk_goes_on_from_the_pictures_before_it() -> None:
+    inputs = clip(10)
+    changed = {**inputs, "flat": inputs["flat"].clone()}
+    changed["flat"][:4] = 0.2  # only in the first chunk
+    for seams, reaches in (("prefix", True), ("cut", False)):
+        made = renderer(settings(seams))
+        before, after = (made.render(one, seed=0).rgb for one in (inputs, changed))
+        assert not torch.equal(before[:4], after[:4])
+        assert torch.equal(before[6:], after[6:]) != reaches
+
+
+def test_a_network_that_never_went_on_is_not_asked_to() -> None:
+    with pytest.raises(ConfigError, match="not trained to go on"):
+        renderer(settings("prefix", trained=False)).render(clip(7), seed=0)
+    assert len(renderer(settings("prefix", trained=False)).render(clip(1), seed=0).rgb) == 1
+
+
+def test_pictures_come_while_the_clip_is_still_being_read() -> None:
+    read: list[int] = []
+    inputs = clip(40)
+
+    def pictures() -> Iterator[dict[str, Tensor]]:
+        for i in range(40):
+            read.append(i)
+            yield {key: value[min(i, len(value) - 1)] for key, value in inputs.items()}
+
+    for seams, ahead in (("fade", 7), ("prefix", 7), ("latent", 6 + 4 + 4 + 1)):
+        read.clear()
+        next(iter(renderer(settings(seams, steps=2)).stream(pictures(), seed=0)))
+        assert len(read) == ahead
+
+
+def test_inputs_that_do_not_fit_are_named() -> None:
+    inputs = clip(4)
+    with pytest.raises(InputError, match="env_log missing"):
+        renderer(settings("cut")).render({k: v for k, v in inputs.items() if k != "env_log"}, seed=0)
+    with pytest.raises(InputError, match="flat has 3 pictures, the clip 4"):
+        renderer(settings("cut")).render({**inputs, "flat": inputs["flat"][:3]}, seed=0)
+
+
+@pytest.mark.parametrize("seams", SEAMS)
+def test_a_stream_that_stopped_anywhere_goes_on_as_if_it_had_not(seams: str) -> None:
+    inputs, made = clip(17), renderer(settings(seams, steps=2))
+    whole = made.render(inputs, seed=0).rgb
+    codes = (whole * 255 + 0.5).to(torch.uint8)
+    for done in (1, 5, 6, 7, 10, 14, 16):
+        start = made.resume_at(done)
+        rest = [{key: value[min(i, len(value) - 1)] for key, value in inputs.items()} for i in range(start, 17)]
+        again = torch.stack(list(made.stream(rest, seed=0, before=list(codes[start:done]))))
+        assert len(again) == 17 - start and start % made._layout().step == 0
+        assert torch.equal(again[done - start :], whole[done:]), done
+    assert made.resume_at(16) > 0

@@ -94,7 +94,8 @@ def sample_euler(denoise: Denoiser, noise: Tensor, sigmas: Tensor, given: Given 
 
 def start_latents(noise: Tensor, sigmas: Tensor) -> Tensor:
     """What sampling starts from: unit normal noise times sqrt(sigma_max^2 + 1)."""
-    return noise * (sigmas[0].item() ** 2 + 1) ** 0.5
+    scaled: Tensor = noise * (sigmas[0].item() ** 2 + 1) ** 0.5
+    return scaled
 
 
 def predict_clean(denoise: Denoiser, latents: Tensor, sigma: Tensor) -> Tensor:
@@ -114,4 +115,4 @@ def predict_clean(denoise: Denoiser, latents: Tensor, sigma: Tensor) -> Tensor:
 
 def step_euler(latents: Tensor, clean: Tensor, here: Tensor, after: Tensor) -> Tensor:
     """One step of the sampler from noise level ``here`` to ``after``, given the guess at ``here``."""
-    return latents + (latents - clean) / here * (after - here)
+    return clean + (latents - clean) * (after / here)
