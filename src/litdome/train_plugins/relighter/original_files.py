@@ -142,13 +142,11 @@ def _why_unreadable(file: Path, error: BaseException) -> str:
     code = re.search(r"Unsupported global: GLOBAL (\S+)|Unsupported class (\S+)|unsupported GLOBAL (\S+)", text)
     if code:
         return f"a pickle that wants code ({next(filter(None, code.groups()))}), not opened"
-    if "weights only load failed" in text.lower():
-        return "a pickle that holds more than weights, not opened"
     with file.open("rb") as stream:
         is_zip = stream.read(4) == b"PK\x03\x04"
     if is_zip and not zipfile.is_zipfile(file):
         return f"cut short after {file.stat().st_size} bytes (the end of its archive is missing)"
-    return f"no weights that can be read ({text.splitlines()[0][:120] if text else type(error).__name__})"
+    return f"no weights that can be read ({type(error).__name__})"
 
 
 class _ScriptModule:
