@@ -49,9 +49,10 @@ class RelighterTrainer:
             raise PluginError(f"{run.path}: no checkpoint yet", hint=f"litdome train --resume {run.path}")
         base = open_trainable(config, run.seed)
         load_weights(checkpoint, base.network, config, average=True)
+        network = base.network.to(device)
         if config.mode == "lora":
-            require_live_adapter(base.network)
-        return RelighterRenderer(base.network.to(device), base.autoencoder.to(device), config, device)
+            require_live_adapter(network)
+        return RelighterRenderer(network, base.autoencoder.to(device), config, device)
 
     def references(self, run: Run, device: str) -> dict[str, Renderer]:
         """What a run is compared with: its base before training (none for random), and the autoencoder's ceiling."""

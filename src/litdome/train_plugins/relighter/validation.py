@@ -126,8 +126,9 @@ class Validation:
         batch = encode_sample(prepared, self.config, self.autoencoder, self.run.device)
         noise = seeded_noise(tuple(batch.clean.shape), self.run.seed + 1 + index).to(self.run.device)
         scale = channel_weight(self.autoencoder, self.config).to(self.run.device)
-        losses = {}
+        losses, is_half = {}, self.config.precision == "bfloat16"
         for sigma in fixed_sigmas(self.config.noise).to(self.run.device):
-            loss = edm_losses(network, batch, sigma[None], noise, scale)
+            with torch.autocast(self.run.device.split(":")[0], torch.bfloat16, enabled=is_half):
+                loss = edm_losses(network, batch, sigma[None], noise, scale)
             losses[f"loss_sigma_{float(sigma):.3g}"] = float(loss)
         return {"psnr": psnr, **losses}
