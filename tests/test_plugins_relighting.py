@@ -12,7 +12,8 @@ from baked_dataset import baked_dataset
 
 from litdome.datasets.views import open_dataset
 from litdome.lighting import environment_maps
-from litdome.train_plugins.relighting import dataset_clip, relight_clip
+from litdome.train_plugins.clips import dataset_clip
+from litdome.train_plugins.relighting import relight_clip
 
 torch = pytest.importorskip("torch")
 
@@ -39,6 +40,6 @@ def test_the_session_gain_of_the_dataset_multiplies_every_hdri(tmp_path: Path) -
         assert clip.light_gain == gain and clip.convention == "openexr"
         hdr = np.random.default_rng(0).random((32, 64, 3)).astype(np.float32)
         shown = relight_clip(ShowsItsLight(), clip, hdr, gain=0.5)[0].transpose(1, 2, 0)
-        pose, size = clip.world_from_camera, clip.flat.shape[2:]
+        pose, size = clip.world_from_camera, clip.size
         wanted = environment_maps(hdr, pose, *size, convention="openexr", gain=0.5 * gain)[0]
         np.testing.assert_allclose(shown, wanted, atol=1e-6)

@@ -23,12 +23,14 @@ from litdome.cli import (
     pairs,
     plan,
     plugin,
+    relight,
     review,
     rig,
     session,
     store,
     system,
     training,
+    weights,
     withdraw,
 )
 from litdome.errors import LitdomeError
@@ -54,7 +56,7 @@ def cli(context: click.Context, verbose: bool, quiet: bool, log_file: Path | Non
 
 for _topic in (
     *(plan, import_capture, capture, calibrate, rig, color, lights, session, pairs, review, store),
-    *(dataset, plugin, training, evaluate, withdraw, system),
+    *(dataset, plugin, weights, training, relight, evaluate, withdraw, system),
 ):
     for _command in _topic.COMMANDS:
         cli.add_command(_command)

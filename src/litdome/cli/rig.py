@@ -36,7 +36,7 @@ def export(source: str, target: Path, format_name: str | None) -> None:
     from litdome.calib.exchange import calibration_files, read_calibration, write_calibration
 
     name = _format(target, format_name)
-    found = _rig_of(source)
+    found = rig_of(source)
     there = [file for file in calibration_files(target, found, name) if file.exists()]
     if there:
         raise UsageError(f"{there[0]}: exists already", hint="give another name, or remove it")
@@ -55,7 +55,7 @@ def show(source: str, as_json: bool) -> None:
 
     Example: litdome rig show Calib.qca.txt
     """
-    found = _rig_of(source)
+    found = rig_of(source)
     if as_json:
         keys = ("id", "width", "height", "model", "role")
         arrays = ("intrinsics", "distortion", "world_from_camera")
@@ -73,7 +73,8 @@ def show(source: str, as_json: bool) -> None:
     print_table(["camera", "width", "height", "lens", "fx", "fy", "cx", "cy", "x m", "y m", "z m"], rows)
 
 
-def _rig_of(source: str) -> Rig:
+def rig_of(source: str) -> Rig:
+    """The rig of a session or of another program's calibration."""
     from litdome import open_session
     from litdome.calib.exchange import read_calibration
 

@@ -28,8 +28,9 @@ from litdome.datasets.metrics import (
 )
 from litdome.lighting import sh_basis
 from litdome.progress import Progress, silent
+from litdome.train_plugins.clips import array_clip
 from litdome.train_plugins.protocol import DatasetView, Renderer
-from litdome.train_plugins.relighting import Clip, relight_one
+from litdome.train_plugins.relighting import relight_one
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -237,7 +238,7 @@ def check_physics(renderer: Renderer, sample: Mapping[str, Tensor], seed: int) -
     if not set(renderer.reads) <= RELIT_FROM:
         return {}
     pose = sample["world_from_camera"][0].numpy().astype(np.float64)
-    clip = Clip("", sample["flat"].numpy(), pose, "physical", 0.0)
+    clip = array_clip(sample["flat"].numpy(), pose)
     relight, mask = relight_one(renderer, clip, seed), _mask(sample)
     lamps = [pose[:3, :3] @ np.array(towards) for towards in ((0.7, -0.3, -0.7), (-0.7, -0.3, -0.7))]
     left, right = (np.float32(0.05) + one_light(lamp, irradiance=0.2, radius_deg=40.0) for lamp in lamps)
