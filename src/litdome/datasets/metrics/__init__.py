@@ -19,6 +19,14 @@ from litdome.datasets.metrics.physics import (
 )
 from litdome.datasets.metrics.pictures import Measure, by_region, color_bias, detail_ratio, masked_psnr, masked_ssim
 from litdome.datasets.metrics.registration import Registered, displacement, register, warp
+from litdome.datasets.metrics.seams import (
+    SeamScores,
+    color_drift,
+    error_change,
+    gradient_energy,
+    induced_shift,
+    score_seams,
+)
 
 __all__ = [
     "CrossInference",
@@ -26,14 +34,19 @@ __all__ = [
     "Measure",
     "Registered",
     "Relight",
+    "SeamScores",
     "by_region",
     "color_bias",
+    "color_drift",
     "cross_inference",
     "detail_ratio",
     "displacement",
+    "error_change",
     "excess_warped_error",
     "fit_light",
     "gain_error",
+    "gradient_energy",
+    "induced_shift",
     "lighting_error",
     "lighting_instability",
     "load_lpips",
@@ -42,6 +55,7 @@ __all__ = [
     "one_light",
     "one_light_error_deg",
     "register",
+    "score_seams",
     "shading_direction",
     "superposition_error",
     "turn_error",
