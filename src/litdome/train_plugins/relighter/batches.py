@@ -78,12 +78,24 @@ def encode_conditions(
     return {name: autoencoder.encode(as_video(pictures[key], key, autoencoder)) for key, name in keys.items()}
 
 
-def as_video(pictures: Tensor, key: str, autoencoder: Autoencoder) -> Tensor:
-    """A sample's pictures as the autoencoder takes them, shape (1, 3, t, h, w), -1..1."""
-    unit = autoencoder.spatial * SPATIAL_PATCH
+def need_whole_patches(pictures: Tensor, key: str, spatial: int) -> None:
+    """Make sure that pictures, shape (..., h, w), are whole in latents of ``spatial`` pixels and patches of those.
+
+    Raises:
+        InputError: They are not.
+    """
+    unit = spatial * SPATIAL_PATCH
     height, width = pictures.shape[-2:]
     if height % unit or width % unit:
-        raise InputError(f"{key}: {height}x{width} px, not whole multiples of {unit}", hint="--set size.height=...")
+        raise InputError(
+            f"{key}: {height}x{width} px, not whole multiples of {unit}",
+            hint="litdome dataset build SESSION --set size.height=704",
+        )
+
+
+def as_video(pictures: Tensor, key: str, autoencoder: Autoencoder) -> Tensor:
+    """A sample's pictures as the autoencoder takes them, shape (1, 3, t, h, w), -1..1."""
+    need_whole_patches(pictures, key, autoencoder.spatial)
     video = pictures.expand(-1, 3, -1, -1).transpose(0, 1)[None].float()
     return video if key in SIGNED else video * 2 - 1
 

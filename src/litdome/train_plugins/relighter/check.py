@@ -2,31 +2,147 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+
+from litdome.datasets.views import DatasetView as BakedView
 from litdome.errors import LitdomeError
 from litdome.train_plugins.protocol import DatasetView, Problem
-from litdome.train_plugins.relighter.batches import as_video, sample_keys
+from litdome.train_plugins.relighter.autoencoder import HaarAutoencoder
+from litdome.train_plugins.relighter.base_folder import read_record, tensor_files
+from litdome.train_plugins.relighter.batches import need_whole_patches, sample_keys
 from litdome.train_plugins.relighter.config import RelighterConfig
-from litdome.train_plugins.relighter.weights import open_base
+from litdome.train_plugins.relighter.samples import TrainingSamples, training_samples
+from litdome.train_plugins.relighter.selection import hold_back, with_light
+from litdome.train_plugins.relighter.validation import lacking_drivers
+from litdome.train_plugins.relighter.weights import find_base
+
+COSMOS_SPATIAL = 8  # pixels per latent of the original's tokenizer
+FIXES = {  # of missing sample keys
+    "flat_compensated": "litdome align SESSION, then litdome dataset build",
+    "weight_compensated": "litdome align SESSION, then litdome dataset build",
+}
 
 
 def find_problems(data: DatasetView, config: RelighterConfig) -> list[Problem]:
-    """Problems of this data with this configuration; the base is opened, one sample is read."""
-    missing = [key for key in sample_keys(config) if key not in data.keys]
-    problems = [Problem("error", f"dataset: samples have no {key}", "litdome dataset build") for key in missing]
+    """Problems of this data with this configuration; one sample is read, and what the base says of itself."""
+    found = [*_setting_problems(config), *_key_problems(data, config)]
     if len(data) == 0:
-        return [*problems, Problem("error", "dataset: 0 samples in this split", "litdome dataset show DATASET")]
-    if len(data) < config.batch:
-        message = f"dataset: {len(data)} samples < batch of {config.batch}: samples repeat within a step"
-        problems.append(Problem("warning", message, f"--set batch={len(data)}"))
-    if config.base == "random" and config.mode == "lora":
-        problems.append(Problem("error", "base = random takes no adapter: its output layer is zero", "--set mode=full"))
+        return [*found, Problem("error", "dataset: 0 samples in this split", "litdome dataset show DATASET")]
+    if any(problem.severity == "error" for problem in found):
+        return found
     try:
-        base = open_base(config.base, config.network, config.seed)
-        if not missing:
-            as_video(data[0]["relit"], "relit", base.autoencoder)
+        samples = training_samples(data, config, config.seed)
     except LitdomeError as error:
-        return [*problems, Problem("error", error.message, error.hint or "")]
-    if base.noise is not None and base.noise != config.noise:
-        message = f"noise: the base was trained with {base.noise}, the configuration asks for {config.noise}"
-        problems.append(Problem("warning", message, "leave [noise] out of the configuration"))
-    return problems
+        return [*found, _as_problem(error)]
+    return [*found, *_data_problems(data, config, samples), *_base_problems(samples, config)]
+
+
+def _setting_problems(config: RelighterConfig) -> Iterator[Problem]:
+    """Settings that do not go together."""
+    if config.base == "random" and config.mode == "lora":
+        yield Problem("error", "base = random takes no adapter: its output layer is zero", "--set mode=full")
+    if not config.env:
+        yield Problem(
+            "error", "env = []: nothing says how to light the picture", '--set \'env=["env_ldr", "env_log"]\''
+        )
+    if not config.buffers:
+        yield Problem("error", "buffers = []: nothing says what to light", "--set 'buffers=[\"flat\"]'")
+    if config.masks != "off" and "flat" not in config.buffers:
+        yield Problem("error", f"masks = {config.masks} needs flat among the buffers", "--set masks=off")
+    if config.masks == "random" and config.background_weight < 1:
+        message = "masks = random counts nothing of the background, whatever background_weight says"
+        yield Problem("error", message, "--set background_weight=1")
+    if config.clip_share < 1 and config.clip_frames == 1:
+        yield Problem("error", f"clip_share = {config.clip_share:g} of clips of 1 picture", "--set clip_frames=57")
+    if config.drivers is None:
+        return
+    if "flat" not in config.buffers:
+        yield Problem(
+            "error", "drivers are read in place of flat, which is not among the buffers", "--set 'buffers=[\"flat\"]'"
+        )
+    for name in ("use_compensated", "motion_weights"):
+        if getattr(config, name):
+            message = f"{name} is about recorded flat pictures, drivers show the relit moment"
+            yield Problem("error", message, f"--set {name}=false")
+    if config.masks == "off":
+        message = "masks = off: drivers stand before black, the relit pictures before the stage"
+        yield Problem("warning", message, "--set masks=black")
+
+
+def _key_problems(data: DatasetView, config: RelighterConfig) -> Iterator[Problem]:
+    for key in sample_keys(config):
+        if key not in data.keys:
+            yield Problem("error", f"dataset: samples have no {key}", FIXES.get(key, "litdome dataset build"))
+
+
+def _data_problems(data: DatasetView, config: RelighterConfig, samples: TrainingSamples) -> Iterator[Problem]:
+    """What is left out, and what will be missed."""
+    if len(samples) < config.batch:
+        message = f"dataset: {len(samples)} samples < batch of {config.batch}: samples repeat within a step"
+        yield Problem("warning", message, f"--set batch={len(samples)}")
+    if not isinstance(data, BakedView):
+        return
+    unnamed = len(data) - len(with_light(data, config))
+    if unnamed:
+        message = f"dataset: {unnamed} of {len(data)} samples under a light that nobody named are left out"
+        yield Problem("warning", message, "name it in lights.csv, ingest and build again")
+    if samples.weights is not None and not samples.weights.all():
+        never = int((samples.weights == 0).sum())
+        message = f"dataset: {never} of {len(samples)} samples are never drawn: their reliability is 0 or not measured"
+        yield Problem("warning", message, "litdome align SESSION, then litdome dataset build")
+    if config.masks == "black":
+        yield from _mask_problems(data)
+    yield from _validation_problems(data, config)
+
+
+def _mask_problems(data: BakedView) -> Iterator[Problem]:
+    """A look at eight masks: with an empty one, a picture is black and teaches black."""
+    places = np.unique(np.linspace(0, len(data) - 1, min(8, len(data))).round().astype(int))
+    empty = [int(place) for place in places if not data.codes(int(place), "mask").any()]
+    if empty:
+        message = (
+            f"masks = black: {len(empty)} of {len(places)} samples looked at have an empty mask ({empty[0]} is one)"
+        )
+        yield Problem("warning", message, "litdome segment SESSION, then litdome dataset build")
+
+
+def _validation_problems(data: BakedView, config: RelighterConfig) -> Iterator[Problem]:
+    if config.validation.samples == 0:
+        return
+    whole = BakedView(data.path, None)
+    if config.validation.hold_back > 0:
+        names = {"held_back": hold_back(data, config.validation.hold_back)[1]}
+    else:
+        names = {name: whole.split(name) for name in whole.splits if name != "train"}
+    if not names:
+        message = "dataset: nothing is held out, so nothing is validated"
+        yield Problem("warning", message, "--set validation.hold_back=0.1")
+    for name, view in names.items():
+        lacking = lacking_drivers(view, config)
+        if lacking is not None:
+            yield Problem("warning", f"{name} is not validated: {lacking}", "render drivers for it, too")
+
+
+def _base_problems(samples: TrainingSamples, config: RelighterConfig) -> Iterator[Problem]:
+    """What the base says of itself; its weights are not read, which for 7B takes minutes."""
+    spatial, noise = HaarAutoencoder.spatial, None
+    try:
+        if config.base != "random":
+            folder = find_base(config.base)
+            record = read_record(folder)
+            tensor_files(folder)
+            noise = record.noise
+            spatial = COSMOS_SPATIAL if record.autoencoder == "cosmos" else spatial
+        need_whole_patches(samples[0]["relit"], "relit", spatial)
+    except LitdomeError as error:
+        yield _as_problem(error)
+        return
+    if noise is not None and noise != config.noise:
+        message = f"noise: the base was trained with {noise}, the configuration asks for {config.noise}"
+        yield Problem("warning", message, "leave [noise] out of the configuration")
+
+
+def _as_problem(error: LitdomeError) -> Problem:
+    return Problem("error", error.message, error.hint or "")
