@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from litdome.errors import MissingWeightsError, PluginError, StoreError
@@ -107,7 +108,7 @@ def test_an_adapter_is_small_and_loads_in_diffusers_with_its_alpha(tmp_path: Pat
     ours = open_trainable(settings, 0).network
     assert len(trainable(ours)) == len(state) == 2 * 2 * 6  # blocks x matrices x layers of a block
     plain = load_base(base).network
-    plain.load_lora_adapter(str(checkpoint), prefix=None, use_safetensors=True)
+    plain.load_lora_adapter(str(checkpoint / "average"), prefix=None, use_safetensors=True)
     assert plain.transformer_blocks[0].attn1.to_q.scaling == {"default_0": 8.0}
     theirs = RelighterTrainer().load(run, "cpu")
     batch = LatentCache(SyntheticView(), settings, theirs._autoencoder, "cpu").batches([0])[0][1]  # type: ignore[attr-defined]
@@ -133,8 +134,10 @@ def test_an_adapter_that_changes_nothing_is_refused(tmp_path: Path, base: Path) 
     run = fit(tmp_path / "run", config(mode="lora", base=str(base)))
     checkpoint = run.latest_checkpoint()
     assert checkpoint is not None
-    state = load_file(checkpoint / ADAPTER_FILE)
-    save_file({k: v * (0 if "lora_B" in k else 1) for k, v in state.items()}, checkpoint / ADAPTER_FILE)
+    file = checkpoint / "average" / ADAPTER_FILE
+    with safe_open(file, framework="pt") as opened:
+        about = opened.metadata()
+    save_file({k: v * (0 if "lora_B" in k else 1) for k, v in load_file(file).items()}, file, about)
     with pytest.raises(PluginError, match="changes nothing"):
         RelighterTrainer().load(run, "cpu")
 

@@ -126,7 +126,7 @@ class RelighterConfig(_Table):
     )
     steps: int = Field(300, ge=1, description="Training steps.")
     minutes: float | None = Field(None, gt=0, description="Stop after this long at the latest (steps still hold).")
-    batch: int = Field(4, ge=1, description="Samples per step.")
+    batch: int = Field(4, ge=1, description="Samples per step, of all processes together.")
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw", description="muon moves the blocks' matrices faster in training from nothing (mode full)."
     )
@@ -135,7 +135,9 @@ class RelighterConfig(_Table):
     decay: Literal["constant", "cosine"] = Field("cosine", description="Course of the learning rate after that.")
     weight_decay: float = Field(0.01, ge=0, description="Weight decay.")
     clip_norm: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
-    ema_decay: float = Field(0.999, ge=0, lt=1, description="Decay of the averaged weights (mode full only).")
+    ema_decay: float = Field(
+        0.999, ge=0, lt=1, description="Decay of the averaged weights, which are validated and rendered with."
+    )
     picture_weighting: float = Field(
         1.0, ge=0, le=2, description="Power of a latent channel's effect on the picture in the loss; 0: all the same."
     )
@@ -143,9 +145,25 @@ class RelighterConfig(_Table):
     clip_share: float = Field(
         1.0, gt=0, le=1, description="Share of the samples that are clips where clip_frames > 1; the rest are single."
     )
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="Arithmetic of the network.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Arithmetic of the network; bfloat16 also stores a frozen base so. What trains is float32.",
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Compute each block's inside again in the backward pass: far less memory, a third more time."
+    )
+    compile: bool = Field(False, description="Compile the blocks (torch.compile): minutes at the start, then faster.")
+    accumulate: int = Field(1, ge=1, description="Parts that a process's share of a batch is worked through in.")
+    sharded: bool = Field(
+        False,
+        description="Share weights, gradients and optimizer among the processes (FSDP) in place of a copy on each "
+        "(DDP); for mode full.",
+    )
     seed: int = Field(0, ge=0, description="Where all randomness starts.")
     checkpoint_every: int = Field(100, ge=1, description="Steps between checkpoints.")
+    keep: int = Field(
+        3, ge=1, description="Checkpoints that stay: the last ones, and the best by validation on training data."
+    )
     preview_every: int = Field(100, ge=1, description="Steps between previews.")
     validate_every: int = Field(
         100, ge=1, description="Steps between validations; there is one before the first and one at the end."

@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from litdome.train_plugins.relighter.config import DropoutConfig, NoiseConfig, PrefixConfig
-from litdome.train_plugins.relighter.network import RelighterNetwork
 from litdome.train_plugins.relighter.sampler import precondition
 
 GEOMETRY = slice(1, 5)  # normal, metallic, roughness, depth among the conditions
@@ -72,9 +71,7 @@ def give_first_frames(
     return replace(batch, weight=weight), torch.where(given, prefix.sigma, sigmas[:, None])
 
 
-def edm_losses(
-    network: RelighterNetwork, batch: Batch, sigmas: Tensor, noise: Tensor, channel_weight: Tensor
-) -> Tensor:
+def edm_losses(network: nn.Module, batch: Batch, sigmas: Tensor, noise: Tensor, channel_weight: Tensor) -> Tensor:
     """Loss of every sample, shape (b,).
 
     Args:

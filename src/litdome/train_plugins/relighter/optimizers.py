@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from litdome.train_plugins.relighter.config import RelighterConfig
+from litdome.train_plugins.relighter.parallel import like
 
 
 def build_optimizers(weights: Mapping[str, nn.Parameter], config: RelighterConfig) -> list[Optimizer]:
@@ -34,19 +35,19 @@ def set_rate(optimizers: Sequence[Optimizer], rate: float) -> None:
 
 
 def optimizer_tensors(optimizers: Sequence[Optimizer], weights: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """All state of the optimizers as ``<weight>.<state>``, on the CPU."""
+    """All state of the optimizers as ``<weight>.<state>``, shared among processes as the weights are."""
     tensors = {}
     for optimizer in optimizers:
         for name, value in weights.items():
             for key, state in optimizer.state.get(value, {}).items():
-                tensors[f"{name}.{key}"] = torch.as_tensor(state).detach().cpu().contiguous()
+                tensors[f"{name}.{key}"] = torch.as_tensor(state).detach()
     return tensors
 
 
 def restore_optimizers(
     optimizers: Sequence[Optimizer], weights: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Put back what `optimizer_tensors` gave.
+    """Put back what `optimizer_tensors` gave, made whole.
 
     Raises:
         KeyError: State of a weight that is not there.
@@ -56,4 +57,4 @@ def restore_optimizers(
         name, _, key = full_name.rpartition(".")
         value = weights[name]
         # AdamW keeps its step count on the CPU
-        owners[id(value)].state[value][key] = tensor.clone() if key == "step" else tensor.to(value.device)
+        owners[id(value)].state[value][key] = tensor.clone() if key == "step" else like(tensor, value)

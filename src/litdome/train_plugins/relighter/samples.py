@@ -76,7 +76,7 @@ def training_samples(data: DatasetView, config: RelighterConfig, seed: int) -> T
         if len(part) == 0:
             what = "sample" if length == 1 else f"clip of {length} pictures"
             raise PluginError(f"relighter: no {what} in this split", hint="--set clip_frames=1, or a larger dataset")
-    raw: Samples = _Joined(tuple(parts))
+    raw: Samples = Joined(tuple(parts))
     weights = _weights(parts, sampling_weights(data, config), config)
     if config.light_variants > 1:
         raw = LightVariants(raw, config.light_variants, seed)
@@ -98,11 +98,11 @@ def read_samples(data: DatasetView, config: RelighterConfig, length: int = 1, ex
         return found
     baked, drivers = need_baked(data, "drivers"), Drivers.open(Path(config.drivers))
     drivers.need_for(baked)
-    return _Driven(found, drivers, baked.attrs["sessions"])
+    return Driven(found, drivers, baked.attrs["sessions"])
 
 
 @dataclass(frozen=True)
-class _Joined:
+class Joined:
     """Several lists of samples one after the other."""
 
     parts: tuple[Samples, ...]
@@ -117,7 +117,7 @@ class _Joined:
 
 
 @dataclass(frozen=True)
-class _Driven:
+class Driven:
     """Samples whose flat pictures are an avatar's, before black, and whose flat masks are their coverage."""
 
     samples: Samples
@@ -155,7 +155,7 @@ def _weights(parts: Sequence[Samples], single: Weights | None, config: Relighter
     for part, length in zip(parts, _lengths(config), strict=True):
         weights = np.ones(len(part))
         if single is not None:
-            clips = part.samples if isinstance(part, _Driven) else part
+            clips = part.samples if isinstance(part, Driven) else part
             weights = _of_clips(clips, single) if isinstance(clips, Clips) else single
         share = 1.0 if len(parts) == 1 else config.clip_share if length > 1 else 1 - config.clip_share
         if not weights.any():

@@ -1,206 +1,243 @@
-"""The training loop: every step is known from the seed and its number, so a killed run resumes to the same losses."""
+"""The training loop: every step is known from the seed and its number, so a killed run resumes to the same losses.
+
+Every draw has its own random numbers, whatever batch, part or process it is worked on in: one process or many, whole
+or in parts, the losses are the same up to rounding.
+"""
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from litdome.errors import PluginError, StoreError
+from litdome.errors import PluginError
 from litdome.train_plugins.protocol import DatasetView, Run
 from litdome.train_plugins.relighter.batches import channel_weight
-from litdome.train_plugins.relighter.config import RelighterConfig
-from litdome.train_plugins.relighter.latent_cache import LatentCache, cache_folder
-from litdome.train_plugins.relighter.model import (
-    AVERAGE_FILE,
-    WeightAverage,
-    load_weights,
-    open_trainable,
-    save_weights,
-    trainable,
+from litdome.train_plugins.relighter.checkpoints import (
+    Standing,
+    Trained,
+    choosing_score,
+    load_checkpoint,
+    save_checkpoint,
 )
+from litdome.train_plugins.relighter.config import RelighterConfig
+from litdome.train_plugins.relighter.cost import memory_advice, memory_in_use, need_device
+from litdome.train_plugins.relighter.latent_cache import LatentCache, cache_folder
+from litdome.train_plugins.relighter.model import WeightAverage, load_weights, open_trainable, trainable
 from litdome.train_plugins.relighter.objective import (
+    Batch,
     draw_sigmas,
     drop_conditions,
     edm_losses,
     give_first_frames,
     losses_by_sigma,
 )
-from litdome.train_plugins.relighter.optimizers import (
-    build_optimizers,
-    optimizer_tensors,
-    restore_optimizers,
-    set_rate,
-)
+from litdome.train_plugins.relighter.optimizers import build_optimizers, set_rate
+from litdome.train_plugins.relighter.parallel import gradients_sent, join_processes, need_fit, spread, whole
+from litdome.train_plugins.relighter.sample_names import sample_name
 from litdome.train_plugins.relighter.samples import training_samples
 from litdome.train_plugins.relighter.validation import Validation, validation_views
 
-OPTIMIZER_FILE, STATE_FILE = "optimizer.safetensors", "state.json"
+NAMED_SAMPLES = 4  # in an error
 
 
 def train(data: DatasetView, config: RelighterConfig, run: Run) -> None:
     """Train from the run's latest checkpoint, or from the start.
 
     Raises:
-        PluginError: The loss is not finite.
-        StoreError: The checkpoint is damaged.
+        PluginError: The loss is not finite, memory does not suffice, or there is no GPU for a base that needs one.
+        ConfigError: Settings and number of processes do not go together.
+        StoreError: The checkpoint is damaged, or the disk is full.
     """
-    training = Training(data, config, run)
-    checkpoint = run.latest_checkpoint()
-    if checkpoint is not None:
-        training.resume(checkpoint)
-    training.run_to_end()
+    try:
+        Training(data, config, run).run_to_end()
+    except RuntimeError as error:
+        if isinstance(error, PluginError) or not _is_out_of_memory(error):
+            raise
+        raise PluginError(f"relighter: out of memory: {error}", hint=memory_advice(config)) from error
 
 
 class Training:
-    """State of one training: network, optimizer, average, step."""
+    """State of one training: what changes (`Trained`), where it stands (`Standing`), what it reads."""
 
     def __init__(self, data: DatasetView, config: RelighterConfig, run: Run) -> None:
         self.config, self.run = config, run
+        self.processes = join_processes(run.device)
+        need_fit(config, self.processes)
+        self.device = self.processes.device
         self.data = training_samples(data, config, run.seed)
+        need_device(config, tuple(self.data[0]["relit"].shape), self.device, self.processes.world)
         self.order = self.data.order()
-        self.step, self._seconds = 0, 0.0
-        self.base = open_trainable(config, run.seed)
-        self.network = self.base.network.to(run.device)
-        self.autoencoder = self.base.autoencoder.to(run.device)
-        self.weights = trainable(self.network)
-        self.optimizers = build_optimizers(self.weights, config)
-        full = config.mode == "full"
-        self.average = WeightAverage(dict(self.network.state_dict()), config.ema_decay) if full else None
-        self._channel_weight = channel_weight(self.autoencoder, config).to(run.device)
+        base = open_trainable(config, run.seed)
+        network, self.autoencoder = base.network.to(self.device), base.autoencoder.to(self.device)
+        checkpoint = run.latest_checkpoint()
+        if checkpoint is not None:
+            load_weights(checkpoint, network, config, average=False)
+        if config.gradient_checkpointing:
+            network.enable_gradient_checkpointing()
+        if config.compile:
+            for block in network.transformer_blocks:
+                block.compile()
+        self.model = spread(network, config, self.processes)
+        weights = trainable(network)
+        average = WeightAverage(dict(weights), config.ema_decay)
+        self.trained = Trained(network, weights, average, build_optimizers(weights, config))
+        self.standing = Standing(0, run.seed, 0.0)
+        if checkpoint is not None:
+            self.standing = load_checkpoint(checkpoint, self.trained, config)
+        self._channel_weight = channel_weight(self.autoencoder, config).to(self.device)
         self.validation = Validation(validation_views(data, config), config, self.autoencoder, run)
         self._cache = LatentCache(
             self.data,
             config,
             self.autoencoder,
-            run.device,
+            self.device,
             folder=cache_folder(data, config, run),
             identity=self.data.identity,
         )
+        self._began = time.monotonic() - self.standing.seconds
 
     def run_to_end(self) -> None:
         """Step until the configuration's steps or minutes are over, or the user stops."""
-        self._started = time.monotonic() - self._seconds
-        if self.step == 0 and self.validation.data:
-            self.run.log(0, **self.validation.scores(self.network))
-        while self._progress() < 1 and not self.run.should_stop():
+        config, run, network = self.config, self.run, self.trained.network
+        if self.standing.step == 0 and self.validation.data:
+            run.log(0, **self.validation.scores(network))
+        saved, stopped = -1, self._look_up()
+        while self._progress() < 1 and not stopped:
             scalars = self._train_step()
-            self.step += 1
+            self.standing = replace(self.standing, step=self.standing.step + 1)
+            step, stopped = self.standing.step, self._look_up()
             last = self._progress() >= 1
-            if self.step % self.config.validate_every == 0 or last:
-                with self._averaged():
-                    scalars |= self.validation.scores(self.network)
-            self.run.log(self.step, **scalars)
-            if self.step % self.config.checkpoint_every == 0 or last:
-                self.save()
-            if self.step % self.config.preview_every == 0 or last:
-                with self._averaged():
-                    self.validation.preview(self.network, self.step, self.data)
-        if self.run.latest_checkpoint() is None or self.run.should_stop():
-            self.save()
+            if step % config.validate_every == 0 or last:
+                with self.trained.averaged():
+                    scalars |= self.validation.scores(network)
+            run.log(step, **scalars)
+            if step % config.checkpoint_every == 0 or last or stopped:
+                self._save(choosing_score(scalars))
+                saved = step
+            if step % config.preview_every == 0 or last:
+                with self.trained.averaged():
+                    self.validation.preview(network, step, self.data)
+        if saved < 0 and run.latest_checkpoint() is None:
+            self._save(None)
 
-    def save(self) -> None:
-        """Write a checkpoint: weights, average, optimizer, step and seed (which hold the order and all randomness)."""
-        with self.run.checkpoint(self.step) as folder:
-            save_weights(folder, self.network, self.config)
-            if self.average is not None:
-                save_file({k: v.cpu().contiguous() for k, v in self.average.average.items()}, folder / AVERAGE_FILE)
-            save_file(optimizer_tensors(self.optimizers, self.weights), folder / OPTIMIZER_FILE)
-            state = {"step": self.step, "seed": self.run.seed, "seconds": time.monotonic() - self._started}
-            (folder / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+    def _save(self, score: float | None) -> None:
+        best = self.standing.best_score
+        if score is not None and (best is None or score > best):
+            self.standing = replace(self.standing, best_step=self.standing.step, best_score=score)
+        save_checkpoint(self.run, self.trained, self.standing, self.config, self.processes)
 
-    def resume(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint.
-
-        Raises:
-            StoreError: It is damaged.
-        """
-        load_weights(checkpoint, self.network, self.config, average=False)
-        try:
-            state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
-            moments = load_file(checkpoint / OPTIMIZER_FILE)
-            self.step, self._seconds = int(state["step"]), float(state["seconds"])
-            if self.average is not None:
-                self.average.average = {
-                    k: v.to(self.run.device) for k, v in load_file(checkpoint / AVERAGE_FILE).items()
-                }
-            restore_optimizers(self.optimizers, self.weights, moments)
-        except (OSError, KeyError, ValueError) as error:
-            raise StoreError(f"{checkpoint}: damaged checkpoint: {error}", hint="delete it to resume before") from error
+    def _look_up(self) -> bool:
+        """Agree with the other processes on the time spent; whether anybody asked to stop."""
+        here = torch.tensor([[time.monotonic() - self._began, float(self.run.should_stop())]], dtype=torch.float64)
+        everywhere = self.processes.gather(here)
+        self.standing = replace(self.standing, seconds=float(everywhere[0, 0]))
+        return bool(everywhere[:, 1].any())
 
     def _train_step(self) -> dict[str, float]:
-        config, generator = self.config, _step_generator(self.run.seed, self.step)
+        config, began, step = self.config, time.perf_counter(), self.standing.step
         rate = config.learning_rate * self._rate_factor()
-        set_rate(self.optimizers, rate)
-        self.network.train()
-        indices = [self.order.pick(draw) for draw in range(self.step * config.batch, (self.step + 1) * config.batch)]
-        losses, sigmas = self._backward(indices, generator)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.weights.values(), config.clip_norm))
-        loss = float(losses.mean())
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            raise PluginError(
-                f"relighter: loss {loss}, gradient {norm} at step {self.step + 1} (samples {indices})",
-                hint=f"--set learning_rate={config.learning_rate / 3:.1g}, then --resume {self.run.path}",
-            )
-        for optimizer in self.optimizers:
+        set_rate(self.trained.optimizers, rate)
+        self.model.train()
+        draws = range(step * config.batch, (step + 1) * config.batch)
+        rank, world = self.processes.rank, self.processes.world
+        here = self._backward(draws[rank::world])
+        losses, sigmas = self.processes.gather(here).view(world, -1, 2).transpose(0, 1).reshape(-1, 2).unbind(1)
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(list(self.trained.weights.values()), config.clip_norm)))
+        self._need_finite(losses, norm, draws)
+        for optimizer in self.trained.optimizers:
             optimizer.step()  # type: ignore[no-untyped-call]
             optimizer.zero_grad(set_to_none=True)
-        if self.average is not None:
-            self.average.update(dict(self.network.state_dict()), self.step + 1)
-        return {"loss": loss, "learning_rate": rate, "gradient": norm, **losses_by_sigma(losses, sigmas)}
+        self.trained.average.update(dict(self.trained.weights), step + 1)
+        return {
+            "loss": float(losses.mean()),
+            "learning_rate": rate,
+            "gradient": norm,
+            "samples_per_second": config.batch / (time.perf_counter() - began),
+            "memory_gb": memory_in_use(self.device) / 1e9,
+            **losses_by_sigma(losses, sigmas),
+        }
 
-    def _backward(self, indices: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Gradients of the mean loss; losses and noise levels of every sample, on the CPU."""
-        losses, levels = [], []
-        for _, batch in self._cache.batches(indices):
-            count = len(batch.clean)
-            sigmas = draw_sigmas(count, self.config.noise, generator)
-            noise = torch.randn(batch.clean.shape, generator=generator).to(self.run.device)
-            conditions = drop_conditions(batch.conditions, self.config.dropout, generator)
-            batch = type(batch)(batch.clean, conditions, batch.weight)
-            batch, levels_by_frame = give_first_frames(batch, sigmas, self.config.prefix, generator)
-            with torch.autocast(
-                self.run.device.split(":")[0], torch.bfloat16, enabled=self.config.precision == "bfloat16"
-            ):
-                each = edm_losses(self.network, batch, levels_by_frame.to(self.run.device), noise, self._channel_weight)
-            (each.sum() / len(indices)).backward()  # type: ignore[no-untyped-call]
-            losses.append(each.detach().cpu())
-            levels.append(sigmas)
-        return torch.cat(losses), torch.cat(levels)
+    def _backward(self, draws: Sequence[int]) -> Tensor:
+        """Gradients of the mean loss; loss and noise level of every draw, shape (draw, 2), float32, on the CPU."""
+        parts = [part.tolist() for part in np.array_split(np.asarray(draws), min(self.config.accumulate, len(draws)))]
+        found = torch.empty(len(draws), 2)
+        done = 0
+        for number, part in enumerate(parts):
+            batches = self._cache.batches([self.order.pick(draw) for draw in part])
+            for place, (places, batch) in enumerate(batches):
+                last = number == len(parts) - 1 and place == len(batches) - 1
+                with gradients_sent(self.model, last):
+                    losses, sigmas = self._losses(batch, [part[at] for at in places])
+                    # processes average their gradients, of the same number of draws each
+                    (losses.sum() / len(draws)).backward()  # type: ignore[no-untyped-call]
+                found[[done + at for at in places]] = torch.stack([losses.detach().float().cpu(), sigmas], dim=1)
+            done += len(part)
+        return found
+
+    def _losses(self, batch: Batch, draws: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Losses and noise levels of a batch, each sample with the random numbers of its draw."""
+        config, ones, levels, noises, sigmas = self.config, [], [], [], []
+        for at, draw in enumerate(draws):
+            generator = _generator(self.run.seed, draw)
+            sigma = draw_sigmas(1, config.noise, generator)
+            noises.append(torch.randn(batch.clean[:1].shape, generator=generator))
+            conditions = drop_conditions(batch.conditions[at : at + 1], config.dropout, generator)
+            weight = None if batch.weight is None else batch.weight[at : at + 1]
+            one, level = give_first_frames(
+                Batch(batch.clean[at : at + 1], conditions, weight), sigma, config.prefix, generator
+            )
+            ones.append(one)
+            levels.append(level)
+            sigmas.append(sigma)
+        weights = [one.weight for one in ones if one.weight is not None]
+        drawn = Batch(batch.clean, torch.cat([one.conditions for one in ones]), torch.cat(weights) if weights else None)
+        half = config.precision == "bfloat16"
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=half):
+            losses = edm_losses(
+                self.model,
+                drawn,
+                torch.cat(levels).to(self.device),
+                torch.cat(noises).to(self.device),
+                self._channel_weight,
+            )
+        return losses, torch.cat(sigmas)
+
+    def _need_finite(self, losses: Tensor, norm: float, draws: Sequence[int]) -> None:
+        bad = [draw for draw, loss in zip(draws, losses.tolist(), strict=True) if not math.isfinite(loss)]
+        if not bad and math.isfinite(norm):
+            return
+        names = [sample_name(self.data, self.order.pick(draw)) for draw in (bad or draws)]
+        more = f" and {len(names) - NAMED_SAMPLES} more" if len(names) > NAMED_SAMPLES else ""
+        raise PluginError(
+            f"relighter: loss {float(losses.mean())}, gradient {norm} at step {self.standing.step + 1}: "
+            f"{'; '.join(names[:NAMED_SAMPLES])}{more}",
+            hint=f"--set learning_rate={self.config.learning_rate / 3:.1g} in a new run; "
+            f"checkpoints before this step are in {self.run.path}",
+        )
 
     def _progress(self) -> float:
         """Share of the training that is over, by steps or by time, whichever is further."""
-        done = self.step / self.config.steps
+        done = self.standing.step / self.config.steps
         if self.config.minutes is None:
             return done
-        return max(done, (time.monotonic() - self._started) / (60 * self.config.minutes))
+        return max(done, self.standing.seconds / (60 * self.config.minutes))
 
     def _rate_factor(self) -> float:
-        warm = min(1.0, (self.step + 1) / (self.config.warmup_steps + 1))
+        warm = min(1.0, (self.standing.step + 1) / (self.config.warmup_steps + 1))
         if self.config.decay == "constant":
             return warm
         return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, self._progress())))
 
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The network with its averaged weights, where there are any."""
-        if self.average is None:
-            yield
-            return
-        own = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.network.load_state_dict(self.average.average)
-        try:
-            yield
-        finally:
-            self.network.load_state_dict(own)
+
+def _generator(seed: int, draw: int) -> torch.Generator:
+    return torch.Generator().manual_seed(int(np.random.SeedSequence((seed, draw)).generate_state(1)[0]))
 
 
-def _step_generator(seed: int, step: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed * 1_000_000_007 + step)
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
