@@ -30,6 +30,7 @@ TRANSFORMER, VAE, STATISTICS = "transformer", "vae", "statistics.safetensors"
 POSITIONS = "learnable_pos_embed."  # stored for diffusers' own class only; ours makes them
 _STEM = "diffusion_pytorch_model"
 _SHARD_BYTES = 2 << 30
+_SIDES = ("spatial", "temporal")
 
 
 class BaseRecord(BaseModel):
@@ -37,7 +38,7 @@ class BaseRecord(BaseModel):
 
     Attributes:
         format: Version of this layout.
-        autoencoder: haar (fixed, no files) or cosmos (in vae/, with its statistics).
+        autoencoder: haar (fixed, no files), cosmos (in vae/, with its statistics) or wan (in vae/).
         noise: Noise levels that the base was trained with.
         note: Where the weights come from.
         licence: Terms of the weights.
@@ -47,12 +48,22 @@ class BaseRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     format: Literal[1] = 1
-    autoencoder: Literal["haar", "cosmos"]
+    autoencoder: Literal["haar", "cosmos", "wan"]
     noise: NoiseConfig
     note: str = ""
     licence: str = ""
     sources: tuple[SourceFile, ...] = ()
     files: dict[str, str] = {}
+
+
+WAN_CLASS = "WanTransformer3DModel"
+# Wan was trained with logit-normal noise, moved by its authors' shift of 5: ln sigma = ln(5 / 2) + a unit normal
+WAN = BaseRecord(
+    autoencoder="wan",
+    noise=NoiseConfig(sigma_max=80.0, ln_sigma_mean=0.92, ln_sigma_std=1.0),
+    note="Wan as diffusers publishes it",
+    licence="Apache-2.0",
+)
 
 
 @contextmanager
@@ -141,7 +152,7 @@ def write_record(folder: Path, record: BaseRecord) -> BaseRecord:
 
 
 def read_record(folder: Path) -> BaseRecord:
-    """What base.json says.
+    """What base.json says; of Wan as it is published, which has none, what is known of it.
 
     Raises:
         MissingWeightsError: No base in this folder.
@@ -150,6 +161,8 @@ def read_record(folder: Path) -> BaseRecord:
     try:
         return BaseRecord.model_validate_json((folder / BASE_RECORD).read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
+        if _class_name(folder) == WAN_CLASS:
+            return WAN
         raise MissingWeightsError(f"{folder}: no relighter base here", hint="litdome weights list") from error
     except ValidationError as error:
         raise InputError(f"{folder / BASE_RECORD}: {error.errors()[0]['msg']}", hint="convert it again") from error
@@ -158,12 +171,17 @@ def read_record(folder: Path) -> BaseRecord:
 def read_shape(folder: Path, names: set[str]) -> NetworkShape:
     """The network's shape from transformer/config.json; without attn2 among the weights' names it has no context.
 
+    Of Wan the parts that the two networks share.
+
     Raises:
         InputError: Another network, or no configuration.
     """
     file = folder / TRANSFORMER / "config.json"
     try:
         found: dict[str, Any] = json.loads(file.read_bytes())
+        if found.get("_class_name") == WAN_CLASS:
+            sizes = (found["out_channels"], found["num_attention_heads"], found["attention_head_dim"])
+            return NetworkShape(*sizes, blocks=found["num_layers"], adaln_dim=0, context_dim=0)
         shape = NetworkShape(
             channels=found["out_channels"],
             heads=found["num_attention_heads"],
@@ -182,6 +200,22 @@ def read_shape(folder: Path, names: set[str]) -> NetworkShape:
     if wrong:
         raise InputError(f"{file}: {wrong[0]} is {found[wrong[0]]}, which is no forward renderer's")
     return shape
+
+
+def read_compression(folder: Path) -> tuple[int, int]:
+    """Pixels and frames per latent of the autoencoder in vae/.
+
+    Raises:
+        InputError: No configuration.
+    """
+    file = folder / VAE / "config.json"
+    try:
+        found = json.loads(file.read_bytes())
+        names = ("scale_factor_{}", "{}_compression_ratio")
+        sides = [next(found[name.format(side)] for name in names if name.format(side) in found) for side in _SIDES]
+    except (OSError, ValueError, StopIteration) as error:
+        raise InputError(f"{file}: no configuration of the autoencoder", hint="litdome weights doctor") from error
+    return int(sides[0]), int(sides[1])
 
 
 def tensor_files(folder: Path) -> list[Path]:
@@ -256,6 +290,13 @@ def _write_config(folder: Path, name: str, arguments: Mapping[str, Any]) -> None
 
 def _write_json(file: Path, content: Mapping[str, Any]) -> None:
     file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _class_name(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / TRANSFORMER / "config.json").read_bytes()).get("_class_name"))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def _plain(value: Any) -> Any:

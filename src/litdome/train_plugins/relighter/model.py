@@ -19,12 +19,6 @@ from litdome.train_plugins.relighter.network import RelighterNetwork
 from litdome.train_plugins.relighter.weights import Base, open_base, without_cross_attention
 
 log = logging.getLogger(__name__)
-# attn2 never sees a gradient (its value projection meets zeros), so it takes no adapter
-_ATTENTION = r".*transformer_blocks\.\d+\.(attn1\.(to_q|to_k|to_v|to_out\.0)|ff\.net\.(0\.proj|2)"
-LORA_TARGETS = {
-    "attention": _ATTENTION + ")",
-    "all": _ATTENTION + r"|norm[13]\.linear_[12])|.*(patch_embed\.proj|norm_out\.linear_[12]|proj_out)",
-}
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 ADAPTER_METADATA = "lora_adapter_metadata"  # where diffusers keeps rank, alpha and targets
 PROBE_SIZE, PROBE_LEVEL = 8, 0.5  # latents a side; c_noise, that of sigma 7
@@ -76,7 +70,7 @@ def read_weights(
     if average and (folder / averaged).exists():
         name = averaged
     try:
-        state = load_file(folder / name)
+        state: dict[str, Tensor] = load_file(folder / name)
     except FileNotFoundError as error:
         raise StoreError(f"{folder / name}: missing", hint="use an earlier checkpoint") from error
     except SafetensorError as error:
@@ -103,10 +97,11 @@ def require_live_adapter(network: RelighterNetwork) -> float:
     Raises:
         PluginError: The output is the same, or not finite.
     """
-    generator, weight = torch.Generator().manual_seed(0), network.patch_embed.proj.weight
+    generator, weight = torch.Generator().manual_seed(0), network.input_weight
     channels = int(network.config.out_channels)
-    inputs = torch.randn(1, int(network.config.in_channels) - 1, 1, PROBE_SIZE, PROBE_SIZE, generator=generator)
-    latents, conditions = inputs.to(weight.device, weight.dtype).split([channels, inputs.shape[1] - channels], dim=1)
+    inputs = torch.randn(1, channels + network.condition_channels, 1, PROBE_SIZE, PROBE_SIZE, generator=generator)
+    inputs = inputs.to(weight.device, weight.dtype)
+    latents, conditions = inputs[:, :channels], inputs[:, channels:]
     level = torch.full((1,), PROBE_LEVEL, device=weight.device, dtype=weight.dtype)
     is_half, was_training = weight.dtype != torch.float32, network.training
     network.eval()
@@ -155,7 +150,7 @@ def _add_adapter(network: RelighterNetwork, config: RelighterConfig, seed: int) 
             PeftLora(
                 r=config.lora.rank,
                 lora_alpha=config.lora.alpha,
-                target_modules=LORA_TARGETS[config.lora.targets],
+                target_modules=network.lora_targets[config.lora.targets],
                 lora_dropout=0.0,
             )
         )

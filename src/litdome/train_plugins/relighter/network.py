@@ -6,7 +6,7 @@ Source: nv-tlabs/cosmos-transfer1-diffusion-renderer general_dit_diffusion_rende
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from diffusers import CosmosTransformer3DModel
@@ -19,6 +19,7 @@ SPATIAL_PATCH = 2
 # the usual scale a small one copies the albedo and ignores the light for thousands of steps.
 PATCH_GAIN, LIGHT_GAIN = 8.0, 4.0
 LIGHT_CONDITIONS = slice(5, 7)  # env_ldr, env_log
+_LAYERS = r".*transformer_blocks\.\d+\.(attn1\.(to_q|to_k|to_v|to_out\.0)|ff\.net\.(0\.proj|2)"
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,30 @@ class _NoAttention(nn.Module):
 
 
 class RelighterNetwork(CosmosTransformer3DModel):  # type: ignore[misc]  # diffusers is untyped
-    """The forward renderer as a diffusers model; build it with `build_network`."""
+    """The forward renderer as a diffusers model; build it with `build_network`.
+
+    Whatever gives F for these inputs can stand in its place, with these attributes (`wan` does).
+
+    Attributes:
+        lora_targets: Layers that take an adapter. attn2 never sees a gradient (its value projection meets zeros).
+    """
 
     _keep_in_fp32_modules: list[str] | None = None
+    lora_targets: ClassVar[dict[str, str]] = {
+        "attention": _LAYERS + ")",
+        "all": _LAYERS + r"|norm[13]\.linear_[12])|.*(patch_embed\.proj|norm_out\.linear_[12]|proj_out)",
+    }
+
+    @property
+    def input_weight(self) -> Tensor:
+        """Of the first layer: its device and precision are the network's."""
+        weight: Tensor = self.patch_embed.proj.weight
+        return weight
+
+    @property
+    def condition_channels(self) -> int:
+        """Channels of all conditions."""
+        return int(self.config.in_channels - self.config.out_channels - 1)
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """As every module's; diffusers' own warns of casts even when there is nothing to keep in float32."""
@@ -130,6 +152,7 @@ class RelighterNetwork(CosmosTransformer3DModel):  # type: ignore[misc]  # diffu
         Returns:
             Shape of ``latents``.
         """
+        latents = latents.to(self.patch_embed.proj.weight.dtype)
         batch, _, t, h, w = latents.shape
         if padding_mask is None:
             padding = latents.new_zeros(batch, 1, t, h, w)

@@ -27,17 +27,29 @@ from litdome.train_plugins.relighter.base_folder import (
 from litdome.train_plugins.relighter.config import NetworkConfig, NoiseConfig
 from litdome.train_plugins.relighter.convert import check_state
 from litdome.train_plugins.relighter.network import NetworkShape, RelighterNetwork, SineAxisPositions, build_network
+from litdome.train_plugins.relighter.wan import WanRelighter, load_wan
 from litdome.weights import SHIPPED_BASE, weights_folder
 
 TINY_BASE = SHIPPED_BASE
 SMALL_MAX_SIZE = (128, 240, 240)
 
 
+Network = RelighterNetwork | WanRelighter
+
+
 @dataclass(frozen=True)
 class Base:
-    """A network with its autoencoder, on the CPU."""
+    """What training and rendering need of a base, on the CPU.
 
-    network: RelighterNetwork
+    Attributes:
+        network: Noisy latents times c_in, c_noise and conditions in, F of EDM's preconditioning out. Another video
+            model beside Cosmos gives the same (see `wan`), so noise levels, loss and sampler are the same for all.
+        shape: Its shape; of Wan the parts that the two share.
+        autoencoder: Between pictures and its latents, which have a standard deviation near 0.5.
+        noise: The noise levels that it knows.
+    """
+
+    network: Network
     shape: NetworkShape
     autoencoder: Autoencoder
     noise: NoiseConfig | None
@@ -106,6 +118,13 @@ def load_base(folder: Path, *, dtype: torch.dtype = torch.float32, cross_attenti
         InputError: Weights that do not fit the configuration, or damaged ones.
     """
     record = read_record(folder)
+    if record.autoencoder == "wan":
+        network, autoencoder = load_wan(folder, dtype)
+        return Base(network, read_shape(folder, set()), autoencoder, record.noise)
+    return _load_cosmos(folder, record, dtype, cross_attention)
+
+
+def _load_cosmos(folder: Path, record: BaseRecord, dtype: torch.dtype, cross_attention: bool) -> Base:
     state: dict[str, Tensor] = {}
     for file in tensor_files(folder):
         kept = {key: value for key, value in read_tensors(file).items() if not key.startswith(POSITIONS)}
@@ -135,6 +154,8 @@ def save_base(
 
 def without_cross_attention(base: Base) -> Base:
     """The same base with attn2 and norm2 left out, which changes nothing for a zero context."""
+    if not isinstance(base.network, RelighterNetwork):
+        return base
     base.network.leave_out_cross_attention()
     return replace(base, shape=replace(base.shape, context_dim=0))
 
