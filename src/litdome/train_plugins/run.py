@@ -23,6 +23,7 @@ import litdome
 from litdome.config import build_config
 from litdome.errors import StoreError, UsageError
 from litdome.progress import Progress, silent
+from litdome.train_plugins.events import Events
 
 RUN_SCHEMA = 1
 
@@ -64,6 +65,7 @@ class RunFolder:
     progress: Progress = silent
     _stop: bool = False
     _logged: bool = False
+    _events: Events | None = None
 
     @classmethod
     def create(
@@ -159,16 +161,29 @@ class RunFolder:
             raise
         shutil.rmtree(whole, ignore_errors=True)
         partial.rename(whole)
+        if self._events is not None:
+            self._events.flush()
 
     def log(self, step: int, **scalars: float) -> None:
-        """Append one line to metrics.jsonl and report progress; a resumed run first drops what it does again."""
+        """Append one line to metrics.jsonl and report progress; a resumed run first drops what it does again.
+
+        The same goes to ``tensorboard/`` where the configuration has ``tensorboard = true``.
+        """
         if not self._logged:
             _keep_lines_before(self.path / "metrics.jsonl", step)
+            if self._wants_events():
+                self._events = Events(self.path / "tensorboard", step)
             self._logged = True
+        if self._events is not None:
+            self._events.add(step, scalars)
         line = json.dumps({"step": step, "time": _now(), **{key: float(value) for key, value in scalars.items()}})
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
         self.progress(self.record.plugin, step, self.record.steps)
+
+    def _wants_events(self) -> bool:
+        file = self.path / "config.toml"
+        return file.exists() and tomllib.loads(file.read_text(encoding="utf-8")).get("tensorboard") is True
 
     def metrics(self) -> list[dict[str, float | str]]:
         """The lines of metrics.jsonl, in order."""

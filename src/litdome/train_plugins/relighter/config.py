@@ -164,6 +164,7 @@ class RelighterConfig(_Table):
     keep: int = Field(
         3, ge=1, description="Checkpoints that stay: the last ones, and the best by validation on training data."
     )
+    tensorboard: bool = Field(True, description="Also write the numbers for TensorBoard: tensorboard --logdir runs.")
     preview_every: int = Field(100, ge=1, description="Steps between previews.")
     validate_every: int = Field(
         100, ge=1, description="Steps between validations; there is one before the first and one at the end."
