@@ -8,9 +8,19 @@ from litdome.errors import LitdomeError
 
 if TYPE_CHECKING:
     from litdome.store.session import Session
+    from litdome.train_plugins.notebook import Relighter as Relighter
 
 __version__ = "0.1.0"
-__all__ = ["LitdomeError", "__version__", "open_session"]
+__all__ = ["LitdomeError", "Relighter", "__version__", "open_session"]
+
+
+def __getattr__(name: str) -> object:
+    """`Relighter` at first use: what it imports would slow every command down."""
+    if name != "Relighter":
+        raise AttributeError(f"module 'litdome' has no attribute {name!r}")
+    from litdome.train_plugins.notebook import Relighter
+
+    return Relighter
 
 
 def open_session(url: str, *, writable: bool = False) -> Session:

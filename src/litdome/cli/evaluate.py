@@ -10,7 +10,6 @@ import click
 
 from litdome.cli.console import json_option, print_json, print_table, progress_bars
 from litdome.cli.plugin import load_plugin
-from litdome.cli.training import best_device
 from litdome.errors import UsageError
 
 EVALUATE_COLUMNS = (  # of `Score`: title, digits
@@ -100,6 +99,7 @@ def evaluate_run(
     from litdome.datasets.metrics import load_lpips
     from litdome.datasets.views import open_dataset
     from litdome.datasets.withdrawal import need_consent
+    from litdome.train_plugins.devices import best_device
     from litdome.train_plugins.evaluate import evaluate as score
     from litdome.train_plugins.evaluate import write_evaluation
     from litdome.train_plugins.run import RunFolder

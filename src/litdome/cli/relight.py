@@ -80,7 +80,7 @@ def relight(
 
     Example: litdome relight runs/take01 --clip walk.mov --hdri sunset.exr --rotate 0:360 -o sunset.mp4
     """
-    from litdome.cli.training import best_device
+    from litdome.train_plugins.devices import best_device
     from litdome.train_plugins.fitting import fit_into
     from litdome.train_plugins.origin import find_training, provenance
     from litdome.train_plugins.relighting import Light, LitClip, need_readable

@@ -40,6 +40,7 @@ def train(
     from litdome.config import build_config, load_tables
     from litdome.datasets.views import open_dataset
     from litdome.datasets.withdrawal import need_consent, subjects_of
+    from litdome.train_plugins.devices import best_device
     from litdome.train_plugins.run import RunFolder
 
     trainer = load_plugin(plugin_name)
@@ -99,15 +100,6 @@ def _next_run(name: str) -> Path:
     runs = Path("runs")
     number = next(n for n in range(1, 10**6) if not (runs / f"{name}-{n}").exists())
     return runs / f"{name}-{number}"
-
-
-def best_device(wanted: str) -> str:
-    """The device of ``--device``; ``auto`` is the GPU if there is one."""
-    if wanted != "auto":
-        return wanted
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 COMMANDS = [train]

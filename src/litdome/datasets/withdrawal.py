@@ -1,7 +1,7 @@
 """Withdrawal: find everything that was derived from a subject, and mark what must not be used any more.
 
 Known by what each thing says of itself: recording.toml, the attributes of sessions and datasets, run.json,
-export.json, and the comment that litdome writes into a video. Nothing is deleted.
+export.json, relit.json, and the comment that litdome writes into a video. Nothing is deleted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Derived:
     """One thing that shows or was learned from people.
 
     Attributes:
-        kind: recording, session, dataset, run, export, video, or what lies beside a session.
+        kind: recording, session, dataset, run, export, video, pictures (relit ones), or what lies beside a session.
         path: Where it is.
         subjects: Whose; pseudonyms.
         source: What it was made from, as it says itself; empty where it does not say.
@@ -66,7 +66,13 @@ def need_consent(sessions: Iterable[Mapping[str, Any]], use: Use | None, where: 
 def video_comment(run: Path, sessions: Sequence[Mapping[str, Any]], hdri: str) -> str:
     """What a relit video says of itself in its header: run, light, whom it shows, what they agreed to."""
     consents = [about.get("consent") for about in sessions]
-    about = {"run": str(run.resolve()), "subjects": subjects_of(sessions), "hdri": hdri, "consent": consents}
+    about = {
+        "synthetic": True,
+        "run": str(run.resolve()),
+        "subjects": subjects_of(sessions),
+        "hdri": hdri,
+        "consent": consents,
+    }
     return json.dumps({"litdome": about})
 
 
@@ -133,6 +139,7 @@ def _known_folder(folder: Path) -> list[Derived]:
         ("zarr.json", _store),
         ("run.json", _run),
         ("export.json", _export),
+        ("relit.json", _relit),
     ):
         if (folder / name).is_file():
             found = read(folder, folder / name)
@@ -179,6 +186,13 @@ def _export(folder: Path, file: Path) -> list[Derived]:
     if "sessions" not in about:
         return []
     return [Derived("export", folder, subjects_of(about["sessions"]), str(about.get("dataset") or ""))]
+
+
+def _relit(folder: Path, file: Path) -> list[Derived]:
+    about = _json(file).get("litdome")
+    if not isinstance(about, dict):
+        return []
+    return [Derived("pictures", folder, tuple(about.get("subjects") or ()), str(about.get("run") or ""))]
 
 
 def _known_file(file: Path) -> list[Derived]:

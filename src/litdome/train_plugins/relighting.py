@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -182,14 +182,13 @@ def relit_from(
     """
     need_readable(renderer.reads, frames.clip)
     with _room_in_memory():
-        if not hasattr(renderer, "stream"):
+        if not isinstance(renderer, StreamingRenderer):
             start = done // PIECE * PIECE
             pictures = _rendered(renderer, frames, start, seed)
         else:
-            streaming = cast(StreamingRenderer, renderer)
-            start = streaming.resume_at(done) if done and hasattr(renderer, "resume_at") else 0
+            start = renderer.resume_at(done) if done else 0
             before = [made(number) for number in range(start, done)] if made is not None else []
-            pictures = streaming.stream(frames.inputs_from(start, renderer.reads), seed=seed, before=before)
+            pictures = renderer.stream(frames.inputs_from(start, renderer.reads), seed=seed, before=before)
         yield from islice(pictures, done - start, None)
 
 

@@ -31,6 +31,7 @@ SAID = "synthetic: relit by litdome"
 TAG = "litdome"  # key of what a picture says of itself: tEXt of PNG, attribute of EXR, first key of a video's comment
 PREVIEW_WIDTH_PX = 640  # of each half
 SHEET_COLUMNS, SHEET_PICTURES = 3, 12
+KEPT_CODES = 1024  # pictures that a stream may want to see again when it goes on
 CAPTION_PX, CELL_PX = 22, 240  # height of a caption; a cell is at least so wide
 
 
@@ -126,29 +127,31 @@ class Unfinished:
             yield self.done
             if self.done < len(frames):
                 flats = frames.flat_from(self.done)
-                relit = relit_from(renderer, frames, self.done, seed=seed, made=self._made(frames.fit))
+                relit = relit_from(renderer, frames, self.done, seed=seed, made=self._made)
                 for picture, flat in zip(relit, flats, strict=True):
-                    self.add(frames.fit.cut(picture.numpy()), frames.fit.cut(flat))
+                    self.add(picture.numpy(), flat, frames.fit)
                     yield self.done
         except BaseException:
             if not self.done:
                 shutil.rmtree(self.places.unfinished, ignore_errors=True)
             raise
 
-    def add(self, relit: FloatArray, flat: FloatArray) -> None:
-        """Keep the next picture, (3, h, w), 0..1, beside the flat one, (3 or 4, h, w) with the matte of both."""
-        name, matte, codes = f"{self.done:06d}", flat[3:], as_codes(relit)
-        tags = {TAG: json.dumps(self.about), "comments": SAID}
+    def add(self, relit: FloatArray, flat: FloatArray, fit: Fit) -> None:
+        """Keep the next picture, (3, H, W), 0..1, beside the flat one, (3 or 4, H, W) with the matte of both."""
+        name, codes = f"{self.done:06d}", as_codes(relit)
+        shown, beside = fit.cut(relit), fit.cut(flat)
+        matte, tags = beside[3:], {TAG: json.dumps(self.about), "comments": SAID}
+        _whole(self._codes / f"{name}.png", lambda path: write_png(path, codes, {}))
         if self.form == "exr":
-            layers = np.concatenate([linear_from_srgb(relit) * (matte if len(matte) else 1), matte])
+            layers = np.concatenate([linear_from_srgb(shown) * (matte if len(matte) else 1), matte])
             _whole(self._pictures / f"{name}.exr", lambda path: write_half_exr(path, layers.transpose(1, 2, 0), tags))
-            _whole(self._codes / f"{name}.png", lambda path: write_png(path, codes, {}))
         else:
-            layers = np.concatenate([relit, matte])
+            layers = np.concatenate([shown, matte])
             _whole(self._pictures / f"{name}.png", lambda path: write_png(path, as_codes(layers), self._tags))
-        row = np.concatenate([_small(as_codes(flat[:3])), _small(codes)], axis=1)
+        row = np.concatenate([_small(as_codes(beside[:3])), _small(as_codes(shown))], axis=1)
         _whole(self._rows / f"{name}.png", lambda path: write_png(path, row, {}))  # the last: it counts
         self.done += 1
+        (self._codes / f"{self.done - 1 - KEPT_CODES:06d}.png").unlink(missing_ok=True)
 
     def finish(self) -> None:
         """Make preview, sheet and record, then the output itself: when it is there, all is."""
@@ -175,19 +178,11 @@ class Unfinished:
     def _tags(self) -> dict[str, str]:
         return {TAG: json.dumps(self.about), "Software": "litdome", "Comment": SAID}
 
-    def _made(self, fit: Fit) -> Callable[[int], Tensor]:
-        """Pictures that are there already, back in the model's frame; around them black."""
+    def _made(self, number: int) -> Tensor:
+        """A picture that is there already, in the model's frame, shape (3, H, W), uint8."""
         import torch
 
-        folder = self._codes if self.form == "exr" else self._pictures
-
-        def made(number: int) -> Tensor:
-            codes = _read_png(folder / f"{number:06d}.png").transpose(2, 0, 1)
-            framed = np.zeros((3, *fit.frame), np.uint8)
-            fit.cut(framed)[...] = codes
-            return torch.from_numpy(framed)
-
-        return made
+        return torch.from_numpy(_read_png(self._codes / f"{number:06d}.png").transpose(2, 0, 1).copy())
 
 
 def contact_sheet(rows: list[Path], about: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
