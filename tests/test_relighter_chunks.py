@@ -7,12 +7,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from conftest import FIXTURES, need
-from safetensors.torch import load_file
+from small_tokenizer import small_tokenizer
 from torch import Tensor
 
 from litdome.errors import ConfigError
-from litdome.train_plugins.relighter.autoencoder import CosmosAutoencoder, HaarAutoencoder
+from litdome.train_plugins.relighter.autoencoder import HaarAutoencoder
 from litdome.train_plugins.relighter.chunks import (
     Layout,
     chunk_layout,
@@ -22,7 +21,6 @@ from litdome.train_plugins.relighter.chunks import (
     joined,
 )
 from litdome.train_plugins.relighter.config import SamplingConfig
-from litdome.train_plugins.relighter.convert_tokenizer import build_tokenizer
 from litdome.train_plugins.relighter.sampler import noise_schedule, precondition, sample_euler, seeded_noise
 
 LAYOUT = Layout(4, 2, 1)
@@ -159,19 +157,8 @@ def test_denoising_together_holds_as_many_chunks_as_steps_and_one() -> None:
     assert len(started) == steps + 1
 
 
-@pytest.fixture(scope="module")
-def cosmos() -> CosmosAutoencoder:
-    """The small tokenizer of the parity numbers: 8 pictures a latent frame, statistics that differ by frame."""
-    need(FIXTURES / "relighter")
-    state = load_file(FIXTURES / "relighter/vae_state.safetensors")
-    stats = [
-        torch.load(FIXTURES / "relighter" / name, weights_only=True)
-        for name in ("vae_mean_std.pt", "vae_image_mean_std.pt")
-    ]
-    return CosmosAutoencoder(build_tokenizer(state), stats[0], stats[1])
-
-
-def test_a_first_latent_of_one_picture_is_not_mixed_with_one_of_eight(cosmos: CosmosAutoencoder) -> None:
+def test_a_first_latent_of_one_picture_is_not_mixed_with_one_of_eight() -> None:
+    cosmos = small_tokenizer()
     before, now = torch.zeros(1, 16, 8, 2, 2), torch.ones(1, 16, 8, 2, 2)
     earlier, later = faded_agreement(Layout(57, 17, 8), cosmos)(before, now)
     assert torch.equal(earlier[:, :, :6], before[:, :, :6])
@@ -183,8 +170,9 @@ def test_a_first_latent_of_one_picture_is_not_mixed_with_one_of_eight(cosmos: Co
     assert not torch.allclose(earlier[:, :, 6:], later[:, :, 1:3], atol=1e-3)  # the statistics do differ
 
 
-def test_first_latents_do_not_depend_on_what_comes_later(cosmos: CosmosAutoencoder) -> None:
+def test_first_latents_do_not_depend_on_what_comes_later() -> None:
     """What a chunk goes on from is encoded without its later pictures."""
+    cosmos = small_tokenizer()
     video = torch.rand(1, 3, 17, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         whole, begun = cosmos.encode(video), cosmos.encode(torch.cat([video[:, :, :1]] * 9, dim=2))

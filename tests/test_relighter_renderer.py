@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from small_tokenizer import small_tokenizer
 from torch import Tensor, nn
 
 from litdome.errors import ConfigError, InputError
@@ -20,15 +21,19 @@ from litdome.train_plugins.relighter.weights import random_base
 torch.set_num_threads(1)
 SEAMS = ("cut", "fade", "latent", "prefix")
 SIZE = (16, 16)
-LDR = slice(5 * 49, 5 * 49 + 48)  # env_ldr among the conditions: 48 channels of the Haar transform and a mask each
 
 
 class ShowsItsLight(nn.Module):
     """Weights with a known answer: the picture is the ldr map, of each frame its own."""
 
+    def __init__(self, channels: int = 48) -> None:
+        super().__init__()
+        # env_ldr is the sixth of the conditions, each of which ends in a mask
+        self._ldr = slice(5 * (channels + 1), 5 * (channels + 1) + channels)
+
     def forward(self, scaled: Tensor, level: Tensor, conditions: Tensor) -> Tensor:
         scale = precondition((level * 4).exp().reshape(1, 1, -1, 1, 1))
-        return (conditions[:, LDR] - scale.c_skip * scaled / scale.c_in) / scale.c_out
+        return (conditions[:, self._ldr] - scale.c_skip * scaled / scale.c_in) / scale.c_out
 
 
 def settings(seams: str, *, steps: int = 1, trained: bool = True) -> RelighterConfig:
@@ -153,3 +158,21 @@ def test_a_stream_that_stopped_anywhere_goes_on_as_if_it_had_not(seams: str) -> 
         assert len(again) == 17 - start and start % made._layout().step == 0
         assert torch.equal(again[done - start :], whole[done:]), done
     assert made.resume_at(16) > 0
+
+
+@pytest.mark.parametrize("seams", SEAMS)
+def test_a_causal_autoencoder_of_eight_pictures_a_latent_takes_a_light_that_moves(seams: str) -> None:
+    """The tokenizer's weights are random: what it makes of the light's video is what must come out."""
+    inputs = {key: value.repeat_interleave(2, 2).repeat_interleave(2, 3) for key, value in clip(27).items()}
+    sampling = SamplingConfig(steps=2, chunk_frames=17, overlap_frames=1, seams=seams)  # type: ignore[arg-type]
+    config = settings(seams).model_copy(update={"sampling": sampling})
+    tokenizer = small_tokenizer()
+    made = RelighterRenderer(ShowsItsLight(16), tokenizer, config, "cpu").render(inputs, seed=0).rgb  # type: ignore[arg-type]
+    assert made.shape == inputs["flat"].shape
+    with torch.no_grad():
+        latents = tokenizer.encode(inputs["env_ldr"][:17].transpose(0, 1)[None])
+        expected = (tokenizer.decode(latents)[0].transpose(0, 1) * 0.5 + 0.5).clamp(0, 1)
+    assert latents.shape[2] == 3 and float(expected[:16].std()) > 0.01
+    assert torch.allclose(made[:16], expected[:16], atol=1e-3)
+    single = RelighterRenderer(ShowsItsLight(16), tokenizer, config, "cpu")  # type: ignore[arg-type]
+    assert len(single.render({key: value[:1] for key, value in inputs.items()}, seed=0).rgb) == 1
