@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from litdome.errors import UsageError
 from litdome.synth.actions import PerformedAction, acted_motion
-from litdome.synth.cloth import Cloth, Fabric, make_fabric
+from litdome.synth.cloth import Cloth, Fabric, hangs, hung, make_fabric
 from litdome.synth.face import CREASE_NAMES, Creases, gaze_at, make_creases
 from litdome.synth.forehead import make_forehead
 from litdome.synth.motion import Motion, free_motion
@@ -79,19 +79,20 @@ class Body:
         """The template's vertices, clothed and posed, shape (vertex, 3), metres, world."""
         vertices = self.skinned(time_s)
         if self.fabric is not None and self._cloth is not None:
-            vertices[self.fabric.vertices] += self._cloth.lag(time_s)
+            vertices[self.fabric.vertices] += self._cloth.lag(time_s if self.speed else 0.0)
         return vertices
 
     @cached_property
     def _cloth(self) -> Cloth | None:
         if self.fabric is None:
             return None
-        some, rest = self.fabric.vertices, self.template
-        part = replace(
-            rest, vertices=rest.vertices[some], weights=rest.weights[some], weight_bones=rest.weight_bones[some]
-        )
-        offsets = self.offsets[some]
-        return Cloth(self.fabric, lambda time_s: skin(part, self.pose(time_s), offsets=offsets))
+        hang = hangs(self._worn, SUBJECTS[self.subject].outfit, self.fabric, self.offsets)
+        return Cloth(self.fabric, lambda time_s: hang(self.pose(time_s)))
+
+    @cached_property
+    def _worn(self) -> Template:
+        """The person at rest with the skin weights that their clothes have."""
+        return self.template if self.fabric is None else hung(self.template, SUBJECTS[self.subject].outfit)
 
     def skinned(self, time_s: float) -> FloatArray:
         """As `vertices`, with clothes that only follow the skin."""
@@ -100,7 +101,7 @@ class Body:
         rotations = pose.rotations.copy()
         rotations[[self.template.bone("eye.L"), self.template.bone("eye.R")]] += (-up, left, 0.0)
         folded = self.offsets - self._inward @ self.creases.strength(expression)
-        return skin(self.template, Pose(rotations, pose.translation), expression, offsets=folded)
+        return skin(self._worn, Pose(rotations, pose.translation), expression, offsets=folded)
 
     @cached_property
     def _inward(self) -> FloatArray:
@@ -165,6 +166,6 @@ def make_body(
         creases=make_creases(TEXTURE_SIZE),
         motion=acted_motion(person, actions, seed) if actions else free_motion(person, outfit.seed),
         speed=speed,
-        fabric=make_fabric(person, outfit, offsets, who.sway_hz) if who.sway_hz else None,
+        fabric=make_fabric(person, outfit, who.sway_hz) if who.sway_hz else None,
         seed=outfit.seed,
     )

@@ -25,6 +25,7 @@ ARM_BONES = ("upperarm", "lowerarm", "wrist", "finger", "metacarpal")
 ANKLE_M = 0.1
 PART_NAMES = ("body", "face", "hands", "eyes", "hair", "clothes")
 EYE_RADIUS_M = 0.016
+SLEEVE_SAG = 0.6  # of its width, below the arm
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,15 +120,33 @@ def cloth_offsets(person: Template, outfit: Outfit) -> FloatArray:
     folds = smooth_noise(points.position, 0.16, outfit.seed + 1)
     torso = np.clip(1.5 * (1 - points.arm) - 0.25, 0, 1)
     hang = np.clip((1.25 - y) / (1.25 - outfit.hem_m), 0, 1) * torso
+    cuff = points.arm * np.clip(2 * points.along_arm(template) / outfit.sleeve_m - 1, 0, 1) ** 2
+    flare = outfit.flare_m * (hang**2 + cuff / 2)
     height = np.zeros(len(labels))
-    height[shirt] = (outfit.loose_m + outfit.fold_m * folds + outfit.flare_m * hang**2)[shirt]
+    height[shirt] = (outfit.loose_m + outfit.fold_m * folds + flare)[shirt]
     height[labels == TROUSERS] = (0.004 + 0.35 * outfit.loose_m + 0.4 * outfit.fold_m * folds)[labels == TROUSERS]
     height = spread(np.maximum(height, 0)[:, None], template.faces, labels + 10 * shirt, rounds=2)
     offsets = vertex_normals(person.vertices, person.faces) * height
     at_hem = (y < outfit.hem_m + 0.06) & (points.arm < 0.5)  # there the shirt ends in a step, elsewhere in a slope
+    if outfit.drop_m:
+        at_hem |= np.abs(points.along_arm(template) - outfit.sleeve_m) < 0.06
+        longer = outfit.drop_m * _overhang(person, points, hang, cuff)
+        longer[:, 1] -= SLEEVE_SAG * points.arm * height[:, 0]
+        offsets += longer * shirt[:, None]
     offsets = spread(offsets, template.faces, np.where(at_hem, 1 + shirt, 0), rounds=3)
     hair = hair_offsets(person, outfit.hair_style, labels == HAIR, points.position, outfit.seed)
     return offsets + hair
+
+
+def _overhang(person: Template, points: Points, hang: FloatArray, cuff: FloatArray) -> FloatArray:
+    """How much lower a free hem hangs, and how much farther a free cuff reaches, shape (vertex, 3), for a drop of 1."""
+    longer = np.zeros((len(hang), 3))
+    longer[:, 1] = -(hang**2)
+    for side, sign in (("L", 1.0), ("R", -1.0)):
+        along = person.joints[person.bone(f"wrist.{side}")] - person.joints[person.bone(f"lowerarm01.{side}")]
+        here = (sign * points.position[:, 0] > 0) * cuff / 2
+        longer += here[:, None] * along / np.linalg.norm(along)
+    return longer
 
 
 def vertex_roughness(template: Template, outfit: Outfit) -> Float32Array:

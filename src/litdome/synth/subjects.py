@@ -78,7 +78,8 @@ class Outfit:
         fold_m: How much its folds add to or take from that.
         hair_style: Cut and thickness of the hair.
         hem_m: Height of the shirt's hem.
-        flare_m: How much farther the hem stands off than the rest.
+        flare_m: How much farther the hem stands off than the rest; a cuff half as much.
+        drop_m: How far the hem hangs below where it is sewn to nothing; a cuff half as far.
     """
 
     skin: Color
@@ -96,6 +97,7 @@ class Outfit:
     hair_style: Hair
     hem_m: float = 0.97
     flare_m: float = 0.0
+    drop_m: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ SUBJECTS = {
         outfit=Outfit(
             skin=(0.16, 0.085, 0.055), hair=(0.01, 0.01, 0.01), iris=(0.04, 0.02, 0.01), shirt=(0.42, 0.30, 0.06),
             accent=(0.42, 0.30, 0.06), trousers=(0.28, 0.24, 0.18), shoes=(0.10, 0.05, 0.03), pattern="plain",
-            sleeve_m=0.45, loose_m=0.017, fold_m=0.010, seed=3, hem_m=0.92, flare_m=0.008,
+            sleeve_m=0.45, loose_m=0.017, fold_m=0.010, seed=3, hem_m=0.92, flare_m=0.018, drop_m=0.075,
             hair_style=Hair(thickness_m=0.012, bumps_m=0.004, lock_m=0.06, falls_to_m=1.455),
         ),
         physique=Physique(
@@ -198,7 +200,7 @@ SUBJECTS = {
         outfit=Outfit(
             skin=(0.60, 0.40, 0.31), hair=(0.30, 0.17, 0.06), iris=(0.06, 0.16, 0.07), shirt=(0.08, 0.25, 0.13),
             accent=(0.50, 0.42, 0.08), trousers=(0.16, 0.10, 0.07), shoes=(0.08, 0.08, 0.09), pattern="checks",
-            sleeve_m=0.40, loose_m=0.034, fold_m=0.020, seed=4, hem_m=0.87, flare_m=0.035,
+            sleeve_m=0.40, loose_m=0.034, fold_m=0.020, seed=4, hem_m=0.89, flare_m=0.035, drop_m=0.1,
             hair_style=Hair(thickness_m=0.026, bumps_m=0.014, lock_m=0.07),
         ),
         physique=Physique(
