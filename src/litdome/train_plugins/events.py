@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from litdome.errors import MissingPackageError
 
 FLUSH_SECONDS = 10
@@ -26,6 +29,12 @@ class Events:
         """Numbers of one step."""
         for name, value in scalars.items():
             self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+
+    def show(self, name: str, picture: npt.NDArray[np.uint8]) -> None:
+        """A picture, shape (y, x, 3), uint8 RGB; ``step-000100`` is the picture called step of step 100."""
+        head, _, step = name.rpartition("-")
+        about = (head, int(step)) if step.isdigit() else (name, 0)
+        self._writer.add_image(about[0], picture, about[1], dataformats="HWC")  # type: ignore[no-untyped-call]
 
     def flush(self) -> None:
         """Put all of it on the disk."""

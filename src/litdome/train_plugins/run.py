@@ -57,12 +57,20 @@ class RunRecord:
 
 @dataclass
 class RunFolder:
-    """A run on disk; use it as a context manager to turn the first Ctrl-C into `should_stop`."""
+    """A run on disk; use it as a context manager to turn the first Ctrl-C into `should_stop`.
+
+    Attributes:
+        path, record: Where it is, and what run.json says.
+        device: What to compute on.
+        progress: Told of every step.
+        writes: Whether this process records; of several that train together one does.
+    """
 
     path: Path
     record: RunRecord
     device: str
     progress: Progress = silent
+    writes: bool = True
     _stop: bool = False
     _logged: bool = False
     _events: Events | None = None
@@ -107,7 +115,9 @@ class RunFolder:
         return run
 
     @classmethod
-    def open(cls, path: Path, *, device: str | None = None, progress: Progress = silent) -> RunFolder:
+    def open(
+        cls, path: Path, *, device: str | None = None, progress: Progress = silent, writes: bool = True
+    ) -> RunFolder:
         """Open a run to resume it or to use it.
 
         Raises:
@@ -122,7 +132,7 @@ class RunFolder:
             raise StoreError(f"{path}: not a run (no run.json)", hint="litdome train PLUGIN DATASET") from error
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise StoreError(f"{path}/run.json: damaged: {error}") from error
-        return cls(path, record, device or record.device, progress)
+        return cls(path, record, device or record.device, progress, writes)
 
     @property
     def seed(self) -> int:
@@ -169,6 +179,8 @@ class RunFolder:
 
         The same goes to ``tensorboard/`` where the configuration has ``tensorboard = true``.
         """
+        if not self.writes:
+            return
         if not self._logged:
             _keep_lines_before(self.path / "metrics.jsonl", step)
             if self._wants_events():
@@ -193,9 +205,13 @@ class RunFolder:
         """Write ``previews/<name>.png`` from an RGB picture, shape (y, x, 3), uint8."""
         import cv2
 
+        if not self.writes:
+            return
         path = self.path / "previews" / f"{name}.png"
         if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
             raise StoreError(f"{path}: cannot be written")
+        if self._events is not None:
+            self._events.show(name, picture)
 
     def note(self, text: str) -> None:
         """Append one line to log.txt."""

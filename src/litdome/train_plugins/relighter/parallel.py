@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ def join_processes(device: str) -> Processes:
     from accelerate import PartialState
 
     state = PartialState(cpu=device == "cpu", timeout=TIMEOUT)
-    return Processes(state.process_index, state.num_processes, str(state.device))
+    own = device if device == "cpu" else str(state.device)
+    return Processes(state.process_index, state.num_processes, own)
 
 
 def need_fit(config: RelighterConfig, processes: Processes) -> None:
@@ -82,11 +84,14 @@ def spread(network: RelighterNetwork, config: RelighterConfig, processes: Proces
         from torch.nn.parallel import DistributedDataParallel
 
         devices = None if processes.device == "cpu" else [torch.device(processes.device)]
-        # positions are the same everywhere: nothing to send before each pass
-        return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # the option's new name is not in older torch
+            # positions are the same everywhere: nothing to send before each pass
+            return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module")  # of a view that nobody writes to
     mesh = init_device_mesh(processes.device.split(":")[0], (processes.world,))
     half = torch.bfloat16 if config.precision == "bfloat16" else None
     policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, cast_forward_inputs=False)

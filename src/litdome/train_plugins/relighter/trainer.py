@@ -19,7 +19,7 @@ class RelighterTrainer:
     summary: ClassVar[str] = "Flat-lit pictures to HDRI-lit ones: LoRA of DiffusionRenderer's forward model."
     contract: ClassVar[int] = CONTRACT
     needs: ClassVar[tuple[str, ...]] = ("flat", "relit", "env_ldr", "env_log", "env_direction")
-    packages: ClassVar[tuple[str, ...]] = ("torch", "diffusers", "peft", "safetensors")
+    packages: ClassVar[tuple[str, ...]] = ("torch", "diffusers", "peft", "safetensors", "accelerate")
     Config: ClassVar[type[BaseModel]] = RelighterConfig
 
     def check(self, data: DatasetView, config: BaseModel) -> list[Problem]:
@@ -33,6 +33,16 @@ class RelighterTrainer:
         from litdome.train_plugins.relighter.training import train
 
         train(data, cast(RelighterConfig, config), run)
+
+    def cost(self, data: DatasetView, config: BaseModel, world: int) -> list[str]:
+        """What a step costs with ``world`` processes, in words; the base's weights are not read."""
+        from litdome.train_plugins.relighter.cost import base_layout, clip_of, describe
+        from litdome.train_plugins.relighter.samples import training_samples
+
+        settings = cast(RelighterConfig, config)
+        shape, spatial, temporal = base_layout(settings)
+        pictures = tuple(training_samples(data, settings, settings.seed)[0]["relit"].shape)
+        return describe(shape, clip_of(pictures, spatial, temporal), settings, world=world)
 
     def load(self, run: Run, device: str) -> Renderer:
         """The run's latest checkpoint, averaged weights first.
