@@ -19,6 +19,7 @@ from litdome.train_plugins.relighter.chunks import (
     denoise_together,
     faded_agreement,
     joined,
+    restart,
 )
 from litdome.train_plugins.relighter.config import SamplingConfig
 from litdome.train_plugins.relighter.sampler import noise_schedule, precondition, sample_euler, seeded_noise
@@ -88,6 +89,14 @@ def test_a_layout_that_cannot_be_says_what_to_type(settings: dict[str, object], 
     assert caught.value.hint == f"--set sampling.{typed}"
     key, value = typed.split("=")
     chunk_layout(SamplingConfig.model_validate({**settings, key: int(value)}), temporal)  # and it works
+
+
+@pytest.mark.parametrize(
+    ("seams", "done", "start"), [("cut", 6, 0), ("cut", 7, 6), ("fade", 5, 0), ("fade", 6, 4), ("prefix", 10, 4)]
+)
+def test_a_clip_begins_again_where_the_chunk_that_was_being_made_began(seams: str, done: int, start: int) -> None:
+    sampling = SamplingConfig.model_validate({"chunk_frames": 6, "overlap_frames": 2, "seams": seams})
+    assert restart(done, chunk_layout(sampling, 1), sampling) == start
 
 
 def towards(clean: Tensor, pull: float = 1.0) -> object:

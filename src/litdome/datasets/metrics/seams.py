@@ -28,7 +28,6 @@ class SeamScores:
         error_seam, error_inside: The same of `error_change`.
         shift_px: Mean `induced_shift` of steps across a seam; ``shift_inside_px`` of the others.
         detail: Mean gradient energy of pictures at seams over that of the others, each over its truth's.
-        drift: `color_drift` from the first to the last chunk.
     """
 
     warped_seam: float
@@ -38,7 +37,6 @@ class SeamScores:
     shift_px: float
     shift_inside_px: float
     detail: float
-    drift: float
 
 
 def score_seams(
@@ -51,7 +49,7 @@ def score_seams(
         flow: Where each pixel of t was at t-1, relative to it, shape (t, y, x, 2), px; exact, not estimated. That of
             picture 0 is not read.
         mask: Weights, shape (t, y, x), 0..1, 0 where something was hidden at t-1; that of picture 0 counts for its
-            gradients and colour alone.
+            gradients alone.
         starts: First picture of each chunk but the first.
         overlap: Pictures that neighbouring chunks share: a seam reaches from the first picture of a chunk to the one
             after what it shares.
@@ -65,8 +63,6 @@ def score_seams(
         return float(np.nanmean(found)) if found else float("nan")
 
     energy = np.array([_energy_ratio(video[t], truth[t], mask[t]) for t in range(frames)])
-    edges = [0, *starts, frames]
-    chunks = [slice(edges[0], edges[1]), slice(edges[-2], edges[-1])]
     return SeamScores(
         mean(excess_warped_error, at),
         mean(excess_warped_error, elsewhere),
@@ -75,7 +71,6 @@ def score_seams(
         mean(induced_shift, at),
         mean(induced_shift, elsewhere),
         float(np.nanmean(energy[across]) / np.nanmean(energy[~across])) if across.any() else float("nan"),
-        color_drift(*((video[part], truth[part], mask[part]) for part in chunks)),
     )
 
 
@@ -147,10 +142,12 @@ def gradient_energy(picture: FloatArray, mask: FloatArray) -> float:
 def color_drift(
     first: tuple[FloatArray, FloatArray, FloatArray], last: tuple[FloatArray, FloatArray, FloatArray]
 ) -> float:
-    """How far the mean colour has wandered from the truth's between the first and the last chunk of a video.
+    """How far the mean colour has wandered from the truth's between two parts of a video, its first and its last chunk.
+
+    A method that is wrong by how things look wanders with them: compare parts that show the same.
 
     Args:
-        first, last: A chunk's pictures, (t, y, x, 3), its truth, and its mask, (t, y, x).
+        first, last: A part's pictures, (t, y, x, 3), its truth, and its mask, (t, y, x).
 
     Returns:
         Of the channel that wandered furthest, as a share of the range 0..1; NaN for an empty mask.
