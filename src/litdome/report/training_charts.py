@@ -90,19 +90,22 @@ def _by_noise_level(metrics: Metrics) -> Chart | None:
 
 def _validation(metrics: Metrics, measure: str, keys: Sequence[str]) -> Chart | None:
     steps = column(metrics, "step")
-    lines = []
+    found: dict[str, tuple[FloatArray, FloatArray]] = {}
     for key in keys:
         values = column(metrics, key)
         at = np.isfinite(values)
         if at.sum() > 1:
-            lines.append(Line(key.rpartition("/")[0], steps[at], values[at]))
-    if not lines:
+            found[key.rpartition("/")[0]] = steps[at], values[at]
+    if not found:
         return None
     is_psnr = measure == PSNR
-    title = "Held-out PSNR, dB" if is_psnr else f"Held-out loss at sigma {measure.removeprefix(LOSS_AT)}"
-    ends = ", ".join(f"{line.name} {line.y[0]:.3g} to {line.y[-1]:.3g}" for line in lines)
-    y_label = "PSNR, dB" if is_psnr else "loss"
-    return Chart(title, line_chart(lines, x_label="step", y_label=y_label, what=f"{title}: {ends}", width=HALF_WIDTH))
+    title = "Held-out PSNR" if is_psnr else f"Held-out loss at sigma {measure.removeprefix(LOSS_AT)}"
+    ends = ", ".join(f"{name} {values[0]:.3g} to {values[-1]:.3g}" for name, (_, values) in found.items())
+    # gains of a dB would be flat beside the PSNR itself
+    lines = [Line(name, at, values - values[0] if is_psnr else values) for name, (at, values) in found.items()]
+    y_label = "PSNR over that of the start, dB" if is_psnr else "loss"
+    svg = line_chart(lines, x_label="step", y_label=y_label, what=f"{title}: {ends}", width=HALF_WIDTH)
+    return Chart(f"{title}: {ends} dB" if is_psnr else title, svg)
 
 
 def _psnr_first(measure: str) -> tuple[bool, float]:
