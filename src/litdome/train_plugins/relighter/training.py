@@ -107,6 +107,7 @@ class Training:
         config, run, network = self.config, self.run, self.trained.network
         if self.standing.step == 0 and self.validation.data:
             run.log(0, **self.validation.scores(network))
+            self.validation.preview(network, 0, self.data)
         saved, stopped = -1, self._look_up()
         while self._progress() < 1 and not stopped:
             scalars = self._train_step()

@@ -1,7 +1,8 @@
 """What training is watched by: fixed samples of held-out splits, with fixed noise, before, during and after it.
 
-Nothing is chosen by these numbers: training ends by its steps, and its last checkpoint counts. Who compares settings by
-them should hold back training data (``validation.hold_back``), so that the test splits stay unseen.
+Test splits choose nothing: the last checkpoint counts, and they only tell how it goes. Who compares settings by such
+numbers should hold back training data (``validation.hold_back``): then the tests stay unseen, and the best checkpoint
+by what was held back is kept beside the last ones.
 """
 
 from __future__ import annotations
