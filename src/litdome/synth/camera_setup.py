@@ -112,7 +112,8 @@ def parse_camera_setup(assignments: Sequence[str], face_cameras: int | None = No
         if not equals:
             raise UsageError(f"--camera {text}: expected NAME=VALUE", hint="--camera shutter_ms=8")
         if name not in CAMERA_SETTINGS:
-            raise UsageError(f"no camera setting {name!r}", hint=nearest(name, CAMERA_SETTINGS))
+            said = f"no camera setting {name!r} among {', '.join(CAMERA_SETTINGS)}"
+            raise UsageError(said, hint=nearest(name, CAMERA_SETTINGS))
         try:
             values[name] = int(value) if name == "bits" else float(value)
         except ValueError as error:

@@ -65,7 +65,7 @@ def draw_faults(names: Sequence[str], cameras: Sequence[str], frames: int) -> tu
 
     for name in names:
         if name not in FAULTS:
-            raise UsageError(f"no fault {name!r}", hint=nearest(name, FAULTS))
+            raise UsageError(f"no fault {name!r} among {', '.join(FAULTS)}", hint=nearest(name, FAULTS))
     for first, second in CONTRADICTIONS:
         if first in names and second in names:
             raise UsageError(f"{first} and {second} contradict each other", hint="choose one of them")
