@@ -60,6 +60,14 @@ def test_white_and_amber_leds_show_colours_truer_than_red_green_and_blue_alone()
         assert chart_error([0, 1, 2, 3, 4], rgb) < 0.25 * chart_error([0, 1, 2], rgb)
 
 
+def test_amber_leds_widen_what_white_ones_reach_towards_warm_light() -> None:
+    for rgb, share in (((1.2, 1.0, 0.7), 0.6), ((1.6, 1.0, 0.4), 0.35), ((2.0, 1.0, 0.15), 0.3)):
+        with_amber, without = (chart_error(channels, np.array(rgb)) for channels in ([0, 1, 2, 3, 4], [0, 1, 2, 4]))
+        assert with_amber < share * without
+    cool = np.array([0.6, 1.0, 1.3])
+    assert chart_error([0, 1, 2, 3, 4], cool) == pytest.approx(chart_error([0, 1, 2, 4], cool), rel=0.01)
+
+
 def test_a_chart_photographed_under_each_channel_is_mixed_to_look_as_in_daylight() -> None:
     names = [f"p{k}" for k in range(len(PATCHES))] + ["white"]
     chart = np.concatenate([PATCHES, np.ones((1, 3))])
