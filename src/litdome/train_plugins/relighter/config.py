@@ -90,7 +90,11 @@ class ValidationConfig(_Table):
 
 
 class RelighterConfig(_Table):
-    """Settings of the relighter."""
+    """Settings of the relighter.
+
+    What is read and what trains is D-Rex's by default. Its digits (rank, rate, batch, steps, overlap) are not known:
+    those defaults are ours, and sized for the tiny base.
+    """
 
     base: str = Field("tiny", description="What training starts from: tiny (ships with litdome), random, or a folder.")
     mode: Literal["lora", "full"] = Field("lora", description="Train an adapter, or every weight.")
@@ -175,10 +179,10 @@ class RelighterConfig(_Table):
         "the dataset (DATASET.latents), where other runs find them.",
     )
     latent_cache_mb: int = Field(1024, ge=0, description="Memory for encoded samples, MB, of each process.")
-    noise: NoiseConfig = NoiseConfig()
-    sampling: SamplingConfig = SamplingConfig()
-    prefix: PrefixConfig = PrefixConfig()
-    lora: LoraConfig = LoraConfig()
-    network: NetworkConfig = NetworkConfig()
-    dropout: DropoutConfig = DropoutConfig()
-    validation: ValidationConfig = ValidationConfig()
+    noise: NoiseConfig = Field(NoiseConfig(), description="Noise levels, in training and to start sampling from.")
+    sampling: SamplingConfig = Field(SamplingConfig(), description="How pictures are made.")
+    prefix: PrefixConfig = Field(PrefixConfig(), description="Training on clips whose first frames are given.")
+    lora: LoraConfig = Field(LoraConfig(), description="Size of the adapter (mode lora).")
+    network: NetworkConfig = Field(NetworkConfig(), description="Size of the network (base = random).")
+    dropout: DropoutConfig = Field(DropoutConfig(), description="How often conditions are left out in training.")
+    validation: ValidationConfig = Field(ValidationConfig(), description="What training is watched by.")
