@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,21 @@ import pytest
 
 from litdome.capture.actions import read_actions, read_repertoire
 from litdome.errors import InputError
-from litdome.synth.actions import PerformedAction, acted_motion, read_performance, write_performance
+from litdome.synth.actions import (
+    LONG_TAKE_S,
+    ActedMotion,
+    PerformedAction,
+    acted_motion,
+    draw_performance,
+    read_performance,
+    write_performance,
+)
 from litdome.synth.body import Body, make_body
 from litdome.synth.face import EXPRESSIONS
-from litdome.synth.motion import ARM, Axis, bone_turn
+from litdome.synth.light_setup import LightSetup
+from litdome.synth.motion import ARM, Axis, FreeMotion, bone_turn
 from litdome.synth.moves import ACTIONS
+from litdome.synth.recording import plan_take
 from litdome.template.model import FloatArray, IntArray, load_template
 from litdome.template.skinning import Pose
 
@@ -158,3 +169,24 @@ def test_an_unknown_action_comes_with_the_choices(tmp_path: Path) -> None:
 def test_a_missing_list_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.csv"):
         read_performance(tmp_path / "none.csv", 25.0)
+
+
+def test_drawn_actions_fill_a_take_and_come_once_before_they_come_again() -> None:
+    drawn = draw_performance(400.0, seed=3)
+    assert drawn == draw_performance(400.0, seed=3) != draw_performance(400.0, seed=4)
+    assert drawn[0].start_s == 0 and drawn[-1].start_s < 400.0 <= drawn[-1].end_s
+    assert all(a.end_s == b.start_s and 4 <= a.end_s - a.start_s <= 8 for a, b in pairwise(drawn))
+    assert {action.name for action in drawn[: len(ACTIONS)]} == set(ACTIONS)
+    assert draw_performance(LONG_TAKE_S - 0.01, seed=3) == ()
+    expressions = {action.expression for action in acted_motion(load_template(), drawn, 3).actions}
+    assert len(expressions) > 10
+
+
+def test_a_long_take_is_a_list_of_actions_and_a_short_or_paced_one_wanders() -> None:
+    small = {"cameras": 1, "hdris": 1, "lights": 16, "width": 48, "height": 80, "seed": 2, "fps": 5.0}
+    body = plan_take(Path("t"), pairs=20, **small).truth.body
+    assert isinstance(body.motion, ActedMotion) and body.motion.actions[0].expression in EXPRESSIONS
+    for change in ({"pairs": 19}, {"pairs": 20, "speed_px": 0.0}):
+        assert isinstance(plan_take(Path("t"), **{**small, **change}).truth.body.motion, FreeMotion)
+    olat = plan_take(Path("t"), light=LightSetup(leds=64, take="olat"), **small).truth
+    assert len(olat.schedule.kind) > 5 * LONG_TAKE_S and isinstance(olat.body.motion, FreeMotion)

@@ -25,6 +25,8 @@ from litdome.template.skinning import Pose
 COLUMNS = ("start_frame", "end_frame", "action")
 BLEND_S = 0.7
 DRAWN = tuple(name for name in EXPRESSIONS if name != "neutral")
+LONG_TAKE_S = 8.0  # as long as a plan's action: shorter takes would show one posture of one action
+ACTION_S = (4.0, 8.0)
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,23 @@ def read_performance(file: Path, fps: float) -> tuple[PerformedAction, ...]:
         if expression:
             _known(where, "expression", expression, list(EXPRESSIONS))
         performed.append(PerformedAction(start / fps, end / fps, name, expression))
+    return tuple(performed)
+
+
+def draw_performance(seconds: float, seed: int) -> tuple[PerformedAction, ...]:
+    """Actions all through a take, each once before any comes again; none for a take shorter than `LONG_TAKE_S`.
+
+    Args:
+        seconds: Length of the take.
+        seed: Draws the order and how long each lasts; their expressions are left to `acted_motion`.
+    """
+    rng, performed, at = np.random.default_rng([seed, 16]), list[PerformedAction](), 0.0
+    while seconds >= LONG_TAKE_S and at < seconds:
+        for name in rng.permutation(list(ACTIONS)):
+            if at < seconds:
+                end = at + rng.uniform(*ACTION_S)
+                performed.append(PerformedAction(at, end, str(name)))
+                at = end
     return tuple(performed)
 
 

@@ -19,7 +19,7 @@ from litdome.media.encode import VideoWriter
 from litdome.media.hdr import write_hdr
 from litdome.progress import Progress, silent
 from litdome.store.files import appearing_folder, need_new_folder
-from litdome.synth.actions import ActedMotion, read_performance, write_performance
+from litdome.synth.actions import ActedMotion, acted_motion, draw_performance, read_performance, write_performance
 from litdome.synth.boards import BoardDesign, board_for, write_board_takes
 from litdome.synth.body import Body, make_body
 from litdome.synth.camera_setup import CameraSetup
@@ -67,7 +67,8 @@ class TakeWishes(TypedDict, total=False):
             LED once.
         interleave: Relit frames from one flat frame to the next; None: 1, or 20 of one LED each.
         subject: ``s1`` to ``s4``.
-        actions: An actions.csv that says what is done when; None: the person moves about freely.
+        actions: An actions.csv that says what is done when; None: the person moves about freely, or, in takes of HDRIs
+            of 8 s and more without a ``speed_px``, does drawn actions.
         speed_px: Mean movement in the picture from one frame to the next, px at a height of 1080; None: unhurried.
         faults: What goes wrong: names of `litdome.synth.faults.FAULTS`.
         seed: Draws lights, motion, lenses and noise.
@@ -181,8 +182,10 @@ def plan_take(
         seed=seed,
         rng=rng,
     )
-    ring = SUBJECTS[subject].ring
-    start_s, frames = 0.0 if performed else float(rng.uniform(0, 60)), len(plan.pattern)
+    ring, frames = SUBJECTS[subject].ring, len(plan.pattern)
+    if actions is None and speed_px is None:
+        body = _acting(body, plan, fps, seed)
+    start_s = 0.0 if isinstance(body.motion, ActedMotion) else float(rng.uniform(0, 60))
     if speed_px is not None:
         around = make_rig(cameras, width=width, height=height, radius_m=camera.distance_m, seed=seed, ring=ring)
         body, speed_px = at_speed_px(body, around, (start_s, start_s + frames / fps), fps, speed_px)
@@ -210,6 +213,13 @@ def _need_amounts(seed: int, counts: Mapping[str, int | None], fps: float, hdri_
             raise UsageError(f"{name} = {factor:g}, must be above 0 and finite")
     if seed < 0:
         raise UsageError(f"seed = {seed}, must be 0 or more", hint="--seed 0")
+
+
+def _acting(body: Body, plan: LightPlan, fps: float, seed: int) -> Body:
+    """The body doing drawn actions all through a long take of HDRIs; in others it wanders on."""
+    is_hdri = (plan.schedule.kind == KIND_CODES["hdri"]).any()
+    drawn = draw_performance(len(plan.pattern) / fps, seed) if is_hdri else ()
+    return replace(body, motion=acted_motion(body.template, drawn, seed)) if drawn else body
 
 
 def _whereabouts(body: Body, times_s: FloatArray) -> tuple[FloatArray, FloatArray]:
