@@ -125,6 +125,15 @@ def test_pictures_and_clips_have_their_own_statistics_after_conversion(base: Pat
         autoencoder.decode(torch.zeros(1, 16, 17, 2, 2))
 
 
+@torch.no_grad()
+def test_a_base_of_half_precision_makes_pictures_on_a_cpu(base: Path) -> None:
+    opened = load_base(base, dtype=torch.bfloat16)
+    assert opened.network.input_weight.dtype == torch.bfloat16
+    numbers = load_file(_fixture() / "vae_io.safetensors")
+    exact = load_base(base).autoencoder.encode(numbers["image"])
+    assert torch.equal(opened.autoencoder.to("cpu").encode(numbers["image"]), exact)
+
+
 def test_where_it_comes_from_is_recorded(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = json.loads((base / "base.json").read_text())
     assert [source["name"] for source in record["sources"]] == ["model.pt", *TOKENIZER_FILES]

@@ -112,15 +112,20 @@ class CosmosAutoencoder:
     """The original's tokenizer in diffusers, with its latent statistics.
 
     Args:
-        model: The tokenizer, in the precision that it is to run in.
+        model: The tokenizer, float32.
         video_stats: Mean and standard deviation, shape (channels * latent frames,): per channel and latent frame.
         image_stats: Mean and standard deviation, shape (channels,), for single pictures.
+        dtype: Its precision on a GPU; on a CPU, where torch cannot pool bfloat16, it stays float32.
     """
 
     def __init__(
-        self, model: AutoencoderKLCosmos, video_stats: tuple[Tensor, Tensor], image_stats: tuple[Tensor, Tensor]
+        self,
+        model: AutoencoderKLCosmos,
+        video_stats: tuple[Tensor, Tensor],
+        image_stats: tuple[Tensor, Tensor],
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.model = model
+        self.model, self._dtype = model, dtype
         config = self.model.config
         self.channels: int = config.latent_channels
         self.spatial: int = config.spatial_compression_ratio
@@ -153,7 +158,7 @@ class CosmosAutoencoder:
 
     def to(self, device: str) -> CosmosAutoencoder:
         """See `Autoencoder.to`."""
-        self.model.to(device)
+        self.model.to(device, torch.float32 if device == "cpu" else self._dtype)
         self._video = tuple(value.to(device) for value in self._video)
         self._image = tuple(value.to(device) for value in self._image)
         return self

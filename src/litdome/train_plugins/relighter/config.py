@@ -156,6 +156,9 @@ class RelighterConfig(_Table):
     gradient_checkpointing: bool = Field(
         False, description="Compute each block's inside again in the backward pass: far less memory, a third more time."
     )
+    tile_px: int = Field(
+        0, ge=0, description="Largest side of what the autoencoder sees at once, for small GPUs; 0: whole pictures."
+    )
     compile: bool = Field(False, description="Compile the blocks (torch.compile): minutes at the start, then faster.")
     accumulate: int = Field(1, ge=1, description="Parts that a process's share of a batch is worked through in.")
     sharded: bool = Field(

@@ -260,5 +260,7 @@ def _bytes_of(value: Any) -> Iterable[bytes]:
     elif isinstance(value, tuple | list):
         for item in value:
             yield from _bytes_of(item)
+    elif hasattr(value, "__dict__"):  # an autoencoder inside another
+        yield from _bytes_of(vars(value))
     else:
         yield repr(value).encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from litdome.errors import PluginError, StoreError
 from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.convert import check_state
 from litdome.train_plugins.relighter.network import RelighterNetwork
+from litdome.train_plugins.relighter.tiling import TiledAutoencoder
 from litdome.train_plugins.relighter.weights import Base, open_base, without_cross_attention
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ def open_trainable(config: RelighterConfig, seed: int) -> Base:
     frozen_half = config.mode == "lora" and config.precision == "bfloat16"
     dtype = torch.bfloat16 if frozen_half else torch.float32
     base = without_cross_attention(open_base(config.base, config.network, seed, dtype=dtype))
+    if config.tile_px:
+        base = replace(base, autoencoder=TiledAutoencoder(base.autoencoder, config.tile_px))
     network = base.network
     if config.mode == "full":
         network.requires_grad_(True)

@@ -89,11 +89,12 @@ class WanAutoencoder:
     """Wan's autoencoder, see `autoencoder.Autoencoder`; statistics are per channel, for pictures and clips alike.
 
     Args:
-        model: In the precision that it is to run in.
+        model: The autoencoder, float32.
+        dtype: Its precision on a GPU.
     """
 
-    def __init__(self, model: AutoencoderKLWan) -> None:
-        self.model = model
+    def __init__(self, model: AutoencoderKLWan, dtype: torch.dtype = torch.float32) -> None:
+        self.model, self._dtype = model, dtype
         self.channels: int = model.config.z_dim
         self.spatial: int = model.config.scale_factor_spatial
         self.temporal: int = model.config.scale_factor_temporal
@@ -122,7 +123,7 @@ class WanAutoencoder:
 
     def to(self, device: str) -> WanAutoencoder:
         """See `Autoencoder.to`."""
-        self.model.to(device)
+        self.model.to(device, torch.float32 if device == "cpu" else self._dtype)
         self._mean, self._std = self._mean.to(device), self._std.to(device)
         return self
 
@@ -141,7 +142,7 @@ def load_wan(folder: Path, dtype: torch.dtype) -> tuple[WanRelighter, WanAutoenc
 
     try:
         network = WanRelighter.from_pretrained(folder / TRANSFORMER, torch_dtype=dtype)
-        model = AutoencoderKLWan.from_pretrained(folder / VAE, torch_dtype=dtype)
+        model = AutoencoderKLWan.from_pretrained(folder / VAE, torch_dtype=torch.float32)
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise InputError(f"{folder}: no Wan that can be read ({str(error).splitlines()[0]})") from error
     channels, config = int(network.config.in_channels), network.config
@@ -154,7 +155,7 @@ def load_wan(folder: Path, dtype: torch.dtype) -> tuple[WanRelighter, WanAutoenc
     for part in (network, model):
         nn.Module.requires_grad_(part, False)
         part.eval()
-    return network, WanAutoencoder(model)
+    return network, WanAutoencoder(model, dtype)
 
 
 @torch.no_grad()

@@ -163,11 +163,11 @@ def without_cross_attention(base: Base) -> Base:
 def _load_tokenizer(folder: Path, dtype: torch.dtype) -> CosmosAutoencoder:
     from diffusers import AutoencoderKLCosmos
 
-    stats = read_tensors(folder / VAE / STATISTICS)
     try:
-        model = AutoencoderKLCosmos.from_pretrained(folder / VAE, torch_dtype=dtype)
+        stats = read_tensors(folder / VAE / STATISTICS)
+        model = AutoencoderKLCosmos.from_pretrained(folder / VAE, torch_dtype=torch.float32)
         video, image = ((stats[f"{kind}_mean"], stats[f"{kind}_std"]) for kind in ("video", "image"))
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise InputError(f"{folder / VAE}: {error}", hint="litdome weights doctor") from error
     nn.Module.requires_grad_(model, False)
-    return CosmosAutoencoder(model.eval(), video, image)
+    return CosmosAutoencoder(model.eval(), video, image, dtype)
