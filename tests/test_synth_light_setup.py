@@ -15,6 +15,7 @@ from litdome.capture.check import IngestConfig
 from litdome.capture.ingest import Ingest
 from litdome.capture.recording import read_recording, session_attrs
 from litdome.capture.schedule import read_patterns
+from litdome.cli import run
 from litdome.compute import Threads
 from litdome.errors import UsageError
 from litdome.lighting import KIND_CODES, latlong_solid_angles
@@ -98,6 +99,23 @@ def test_lights_that_cannot_be_are_refused(setup: LightSetup, change: dict[str, 
 def test_a_stage_has_331_leds_in_reach_unless_it_is_told_otherwise() -> None:
     assert len(plan().leds) == 331 and plan().lit[FLAT].positions is not None
     assert len(plan(LightSetup(far_lights=128)).leds) == 128
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--leds", "0"], "leds = 0, must be within 12..4096"),
+        (["--far-lights", "0"], "far_lights = 0, must be within 12..4096"),
+        (["--leds", "24", "--far-lights", "24"], "both by leds and by far_lights"),
+        (["--light-positions", "x.json", "--far-lights", "24"], "both by positions and by far_lights"),
+    ],
+)
+def test_the_command_takes_its_lights_from_one_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], says: str
+) -> None:
+    assert run(["-q", "synth", str(tmp_path / "take"), *options]) == 2
+    assert says in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
 
 
 def test_cameras_outside_the_dome_are_refused(tmp_path: Path) -> None:
