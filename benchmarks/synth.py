@@ -73,10 +73,11 @@ def main() -> None:
         "... with full truth": {**size, "pairs": max(pairs // 4, 1), "truth": "full"},
         "1 camera, 2 pairs, 704x1280": {"cameras": 1, "pairs": 2, "width": 704, "height": 1280},
     }
-    print("| take | wall s | CPU s | peak MB | truth MB |\n|---|---|---|---|---|")
+    print("| take | wall s | CPU s | peak MB | truth MB |\n|---|---|---|---|---|", flush=True)
     for name, arguments in takes.items():
         cost = film_apart(**arguments)
-        print(f"| {name} | {cost['wall']:.1f} | {cost['cpu']:.1f} | {cost['peak']:.0f} | {cost['truth']:.1f} |")
+        row = f"| {name} | {cost['wall']:.1f} | {cost['cpu']:.1f} | {cost['peak']:.0f} | {cost['truth']:.1f} |"
+        print(row, flush=True)
     measure_scenes(options.scenes)
 
 
