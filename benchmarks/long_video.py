@@ -1,6 +1,8 @@
 """Seams of long videos: chunks cut, faded, agreeing while they are denoised, or each going on from the one before.
 
-    .venv/bin/python benchmarks/long_video.py BASE_OR_RUN [--clips 3] [--chunks 10] [--steps 1 8] [--out DIR]
+    .venv/bin/python benchmarks/long_video.py BASE_OR_RUN [--clips 3] [--chunks 10] [--steps 1 8]
+        [--noises still] [--out DIR]
+    .venv/bin/python benchmarks/long_video.py BASE_OR_RUN --memory 300 [--steps 2]
     .venv/bin/python benchmarks/long_video.py --train RUN [--base tiny] [--minutes 14]
 
 Clips of moving objects that were never trained on, with exact flow; the light of every second one turns. Prints the
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import resource
 import time
 from collections.abc import Sequence
 from dataclasses import astuple
@@ -70,6 +73,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=3, help="clips to score")
     parser.add_argument("--chunks", type=int, default=10, help="chunks of a clip")
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 8], help="sampling steps to try")
+    parser.add_argument("--noises", nargs="+", default=["fresh", "chunk", "still"], help="kinds of noise to try")
+    parser.add_argument("--memory", type=int, metavar="PICTURES", help="stream so many, and print the peak memory")
     parser.add_argument("--out", type=Path, help="folder for x-t slices and the clips that were made")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -79,12 +84,16 @@ def main() -> None:
         train(arguments.train, arguments.base, arguments.minutes)
         return
     renderer = open_model(arguments.model)
+    if arguments.memory:
+        for seams in ("fade", "latent"):
+            measure_memory(renderer, seams, arguments.memory, arguments.steps[-1])
+        return
     frames = OVERLAP + arguments.chunks * (CHUNK - OVERLAP)
     clips = [
         make_clip(HELD_OUT_FIRST_SEED + n, frames, turn_deg=360 / PERIOD * (n % 2)) for n in range(arguments.clips)
     ]
     for steps in arguments.steps:
-        compare(renderer, clips, steps, arguments.out)
+        compare(renderer, clips, steps, arguments.noises, arguments.out)
 
 
 def open_model(name: str) -> WithNoise:
@@ -100,14 +109,16 @@ def open_model(name: str) -> WithNoise:
     return WithNoise(base.network, base.autoencoder, config, "cpu")
 
 
-def compare(renderer: WithNoise, clips: Sequence[MovingClip], steps: int, out: Path | None) -> None:
+def compare(
+    renderer: WithNoise, clips: Sequence[MovingClip], steps: int, noises: Sequence[str], out: Path | None
+) -> None:
     """Print a table of all arms."""
     trained = renderer._config
     print(f"\n{steps} steps, {len(clips)} clips of {len(clips[0].flat)} pictures, chunks of {CHUNK}, {OVERLAP} shared")
     print("              PSNR | excess warped error | change of the error | shift px    |        | drift")
     print("seams   noise   dB | seam inside  ratio  | seam inside  ratio  | seam inside | detail | % of range | CPU s")
     for seams, noise in ARMS:
-        if seams == "prefix" and trained.prefix.share == 0:
+        if noise not in noises or (seams == "prefix" and trained.prefix.share == 0):
             continue
         sampling = SamplingConfig(steps=steps, chunk_frames=CHUNK, overlap_frames=OVERLAP, seams=seams)  # type: ignore[arg-type]
         renderer._config, renderer.kind = trained.model_copy(update={"sampling": sampling}), noise
@@ -153,6 +164,17 @@ def draw(path: Path, clip: MovingClip, video: npt.NDArray[np.float32]) -> None:
     side = np.concatenate([truth, made, np.clip(0.5 + 2 * (made - truth), 0, 1)], axis=1)
     codes = cv2.resize((side * 255).astype(np.uint8), None, fx=4, fy=8, interpolation=cv2.INTER_NEAREST)
     cv2.imwrite(str(path), cv2.cvtColor(codes, cv2.COLOR_RGB2BGR))
+
+
+def measure_memory(renderer: WithNoise, seams: str, pictures: int, steps: int) -> None:
+    """Peak memory of the process after a tenth of a stream and at its end."""
+    sampling = SamplingConfig(steps=steps, chunk_frames=CHUNK, overlap_frames=OVERLAP, seams=seams)  # type: ignore[arg-type]
+    renderer._config = renderer._config.model_copy(update={"sampling": sampling})
+    one = {key: value[0] for key, value in make_clip(HELD_OUT_FIRST_SEED, 1).sample().items()}
+    for number, _ in enumerate(renderer.stream((one for _ in range(pictures)), seed=0), start=1):
+        if number in (pictures // 10, pictures):
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"{seams}, {steps} steps: peak {peak:.0f} MB after {number} pictures", flush=True)
 
 
 def train(path: Path, base: str, minutes: float) -> None:
