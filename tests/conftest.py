@@ -6,8 +6,12 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from litdome.datasets.views import DatasetView
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("LITDOME_DATA", ROOT.parent / "shared" / "data"))
@@ -38,6 +42,14 @@ def real_walk() -> Path:
 def relighter_fixture() -> Path:
     """Numbers made by the original DiffusionRenderer."""
     return need(FIXTURES / "relighter")
+
+
+@pytest.fixture(scope="session")
+def relighter_data(tmp_path_factory: pytest.TempPathFactory) -> DatasetView:
+    """The dataset of relighter_take.py, not to be changed."""
+    from relighter_take import relighter_take
+
+    return relighter_take(tmp_path_factory.mktemp("take") / "data")
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from relighter_take import driver_picture, driver_record, relighter_take, write_all_drivers
+from relighter_take import driver_picture, driver_record, write_all_drivers
 
 from litdome.datasets.views import DatasetView
 from litdome.errors import InputError, UsageError
 from litdome.train_plugins.drivers import RECORD_FILE, Driver, Drivers, write_drivers
 
 
-@pytest.fixture(scope="module")
-def view(tmp_path_factory: pytest.TempPathFactory) -> DatasetView:
-    return relighter_take(tmp_path_factory.mktemp("take") / "data")
+@pytest.fixture
+def view(relighter_data: DatasetView) -> DatasetView:
+    return relighter_data
 
 
 def test_renderings_come_back_as_they_were_written(tmp_path: Path, view: DatasetView) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from relighter_take import relighter_take, write_all_drivers
+import zarr
+from relighter_take import copied, write_all_drivers
 
 from litdome.datasets.views import DatasetView
 from litdome.train_plugins.checks import SyntheticView
@@ -14,9 +16,9 @@ from litdome.train_plugins.relighter.check import find_problems
 from litdome.train_plugins.relighter.config import RelighterConfig
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> DatasetView:
-    return relighter_take(tmp_path_factory.mktemp("take") / "data").split("train")
+@pytest.fixture
+def data(relighter_data: DatasetView) -> DatasetView:
+    return relighter_data.split("train")
 
 
 def problems(data: object, **settings: object) -> list[Problem]:
@@ -43,6 +45,8 @@ def test_what_fits_has_no_problems(data: DatasetView) -> None:
         ({"buffers": ["basecolor"], "masks": "black"}, "needs flat among the buffers"),
         ({"masks": "random", "background_weight": 0.5}, "counts nothing of the background"),
         ({"clip_share": 0.5}, "of clips of 1 picture"),
+        ({"prefix": {"share": 0.5}}, "nothing to go on from"),
+        ({"sampling": {"seams": "prefix"}}, "never learns to go on"),
         ({"drivers": "there", "use_compensated": True}, "drivers show the relit moment"),
         ({"drivers": "there", "motion_weights": True}, "drivers show the relit moment"),
         ({"buffers": ["flat", "normal"]}, "samples have no normal"),
@@ -73,10 +77,7 @@ def test_sizes_that_are_not_whole_in_latents_are_an_error() -> None:
 def test_masks_that_are_not_there_or_empty_are_told(tmp_path: Path, data: DatasetView) -> None:
     bare = SyntheticView(keys=("flat", "relit", "env_ldr", "env_log", "env_direction"))
     assert "dataset: samples have no mask_flat" in errors(bare, masks="black")
-    import numpy as np
-    import zarr
-
-    emptied = relighter_take(tmp_path / "data").split("train")
+    emptied = copied(data, tmp_path / "data").split("train")
     zarr.open_group(tmp_path / "data", mode="r+")["cameras/one/c00/mask"][:2] = np.zeros((2, 32, 48), np.uint8)  # type: ignore[index]
     found = [problem.message for problem in problems(emptied, masks="black")]
     assert found == ["masks = black: 1 of 8 samples looked at have an empty mask (0 is one)"]
@@ -102,10 +103,8 @@ def test_samples_that_never_train_are_counted(data: DatasetView) -> None:
     assert "2 samples < batch of 4" in problems(data.at([0, 1]))[0].message
 
 
-def test_samples_under_a_light_that_nobody_named_are_left_out_and_counted(tmp_path: Path) -> None:
-    import zarr
-
-    view = relighter_take(tmp_path / "data")
+def test_samples_under_a_light_that_nobody_named_are_left_out_and_counted(tmp_path: Path, data: DatasetView) -> None:
+    view = copied(data, tmp_path / "data")
     hdri = zarr.open_group(tmp_path / "data", mode="r+")["samples/hdri"]
     numbers = hdri[...]  # type: ignore[index]
     numbers[:2] = -1

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from relighter_take import SHIFT_PX, TRAIN, driver_picture, relighter_take, write_all_drivers
+import zarr
+from relighter_take import SHIFT_PX, TRAIN, copied, driver_picture, write_all_drivers
 from torch import Tensor
 
-from litdome.datasets.views import DatasetView
+from litdome.datasets.views import DatasetView, open_dataset
 from litdome.errors import InputError, PluginError
 from litdome.train_plugins.checks import SyntheticView
 from litdome.train_plugins.relighter.batches import condition_keys, input_keys, sample_keys
@@ -24,9 +25,9 @@ LEFT, MIDDLE, RIGHT = (20, 9), (20, 20), (20, 34)  # in the flat mask only, in b
 OUTSIDE = (2, 2)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> DatasetView:
-    return relighter_take(tmp_path_factory.mktemp("take") / "data").split("train")
+@pytest.fixture
+def data(relighter_data: DatasetView) -> DatasetView:
+    return relighter_data.split("train")
 
 
 def samples(data: DatasetView, **settings: object) -> TrainingSamples:
@@ -106,9 +107,8 @@ def test_in_fold_drivers_are_refused_before_training(tmp_path: Path, data: Datas
     write_all_drivers(tmp_path / "drivers", data, but=3)
     with pytest.raises(InputError, match="without a picture"):
         samples(data, drivers=str(tmp_path / "drivers"))
-    whole = relighter_take(tmp_path / "whole")  # with test pairs, which every fold's avatar may have seen
-    with pytest.raises(InputError, match="seen in training"):
-        samples(whole, drivers=str(tmp_path / "drivers"))
+    with pytest.raises(InputError, match="seen in training"):  # test pairs, which every fold's avatar may have seen
+        samples(open_dataset(data.path), drivers=str(tmp_path / "drivers"))
 
 
 def test_single_pictures_and_clips_are_mixed_as_asked(data: DatasetView) -> None:
@@ -147,15 +147,11 @@ def test_subjects_are_drawn_equally_often_and_pairs_by_their_reliability(data: D
     assert both is not None and both[few.column("session") == 1].sum() == pytest.approx(0.5)
 
 
-def test_one_subject_in_two_sessions_counts_once(tmp_path: Path) -> None:
-    import zarr
-
+def test_one_subject_in_two_sessions_counts_once(tmp_path: Path, data: DatasetView) -> None:
     path = tmp_path / "data"
-    view = relighter_take(path)
+    view = copied(data, path)
     root = zarr.open_group(path, mode="r+")
     root.attrs["sessions"] = [{**about, "subject": "s1"} for about in view.attrs["sessions"]]
-    from litdome.datasets.views import open_dataset
-
     few = open_dataset(path).split("train").at([0, 1, 2, 8])
     by_subject, by_session = (samples(few, balance=what).weights for what in ("subjects", "sessions"))
     np.testing.assert_allclose(by_subject, [0.25] * 4)

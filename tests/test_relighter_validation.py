@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import zarr
-from relighter_take import relighter_take, write_all_drivers
+from relighter_take import copied, write_all_drivers
 from torch import Tensor
 
 from litdome.datasets.metrics import masked_psnr
@@ -23,9 +23,9 @@ from litdome.train_plugins.relighter.weights import Base, random_base
 from litdome.train_plugins.run import RunFolder
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> DatasetView:
-    return relighter_take(tmp_path_factory.mktemp("take") / "data")
+@pytest.fixture
+def data(relighter_data: DatasetView) -> DatasetView:
+    return relighter_data
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_held_back_training_data_and_a_validation_split_leave_the_tests_alone(
     held = validation_views(data.split("train"), config(validation={"hold_back": 0.25}))
     assert list(held) == ["held_back"]
     assert set(held["held_back"].column("pair").tolist()) == {3}  # type: ignore[attr-defined]
-    relighter_take(tmp_path / "data")
+    copied(data, tmp_path / "data")
     root = zarr.open_group(tmp_path / "data", mode="r+")
     root.attrs["splits"] = ["train", "test_motion", "validation"]
     split = root["samples/split"]
