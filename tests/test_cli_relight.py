@@ -153,6 +153,26 @@ def test_a_camera_of_the_dataset_and_its_flat_pictures_in_a_folder_give_the_same
     assert relight(trained, tmp_path / "first", clip="c00") == 0 and len(pictures_of(tmp_path / "first")) == 6
 
 
+def test_part_of_a_video_is_relit_where_it_is_told(trained: Path, tmp_path: Path) -> None:
+    assert relight(trained, tmp_path / "part", clip=f"{trained / 'walk.mp4'}:2:7") == 0
+    about = json.loads((tmp_path / "part" / "relit.json").read_text())["litdome"]
+    assert len(pictures_of(tmp_path / "part")) == about["pictures"] == 5 and about["clip_part"] == [2, 7]
+
+
+def test_a_network_that_needs_a_gpu_says_what_it_would_need(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    config = (tmp_path / "run" / "config.toml").read_text()
+    large = config.replace("heads = 1", "heads = 2").replace("head_dim = 24", "head_dim = 64")
+    (tmp_path / "run" / "config.toml").write_text(large.replace("blocks = 1\n", "blocks = 6000\n"))
+    light = str(trained / "lamp.exr")
+    command = ["relight", str(tmp_path / "run"), "--hdri", light, "-o", str(tmp_path / "o.mp4"), "--device", "cpu"]
+    assert run(command) == 8
+    assert "no GPU here, and base random has 1.2" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
 def test_bad_input_is_one_line_with_its_exit_code_and_leaves_nothing(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,7 +193,8 @@ def test_bad_input_is_one_line_with_its_exit_code_and_leaves_nothing(
         (2, ".gif is not written", {"output": "out.gif"}, ()),
         (2, "no such camera, folder or video", {"clip": "c77"}, ()),
         (2, "no pairs in 90:95", {"clip": "c00:90:95"}, ()),
-        (2, "expected CAMERA or CAMERA:START:STOP", {"clip": "c00:1"}, ()),
+        (2, "expected CAMERA, FOLDER or VIDEO, with :START:STOP", {"clip": "c00:1"}, ()),
+        (2, "no pictures 9:12, it holds 11", {"clip": f"{walk}:9:12"}, ()),
         (4, "no pictures in it", {"clip": str(tmp_path / "empty")}, ()),
         (4, "48x16 px, the first picture is 48x32", {"clip": str(tmp_path / "mixed")}, ()),
         (4, "cut.mp4", {"clip": str(tmp_path / "cut.mp4")}, ()),

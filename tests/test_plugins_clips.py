@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from litdome.color import srgb_from_linear
-from litdome.errors import InputError
+from litdome.errors import InputError, UsageError
 from litdome.media.encode import VideoWriter
 from litdome.media.hdr import write_half_exr
 from litdome.media.png import write_png
@@ -52,6 +52,18 @@ def test_a_video_keeps_its_rate_its_colours_and_starts_anywhere(tmp_path: Path) 
     for start in (0, 3, 6):
         found = pictures_of(tmp_path / "a.mp4", start).mean(axis=(1, 2, 3)) * 255
         np.testing.assert_allclose(found, 30 * np.arange(start, 7), atol=1.2)  # codes: 219 steps of limited range
+
+
+def test_a_part_of_a_clip_holds_those_pictures(tmp_path: Path) -> None:
+    for number in range(6):
+        write_png(tmp_path / f"{number}.png", np.full((4, 6, 3), number, np.uint8), {})
+    part = file_clip(tmp_path, part=(2, 5)).pictures
+    assert len(part) == 3
+    assert [round(float(one[0, 0, 0]) * 255) for one in part.start_at(0)] == [2, 3, 4]
+    assert [round(float(one[0, 0, 0]) * 255) for one in part.start_at(2)] == [4]
+    for wrong in ((2, 7), (3, 3), (6, 7)):
+        with pytest.raises(UsageError, match="it holds 6"):
+            file_clip(tmp_path, part=wrong)
 
 
 def test_a_video_with_alpha_has_a_matte(tmp_path: Path) -> None:

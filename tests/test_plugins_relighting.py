@@ -11,9 +11,11 @@ import zarr
 from baked_dataset import baked_dataset
 
 from litdome.datasets.views import open_dataset
+from litdome.errors import PluginError, UsageError
 from litdome.lighting import environment_maps
-from litdome.train_plugins.clips import dataset_clip
-from litdome.train_plugins.relighting import relight_clip
+from litdome.train_plugins.clips import array_clip, dataset_clip
+from litdome.train_plugins.fitting import fit_into
+from litdome.train_plugins.relighting import Light, LitClip, need_readable, relight_clip
 
 torch = pytest.importorskip("torch")
 
@@ -43,3 +45,58 @@ def test_the_session_gain_of_the_dataset_multiplies_every_hdri(tmp_path: Path) -
         pose, size = clip.world_from_camera, clip.size
         wanted = environment_maps(hdr, pose, *size, convention="openexr", gain=0.5 * gain)[0]
         np.testing.assert_allclose(shown, wanted, atol=1e-6)
+
+
+class Hungry(ShowsItsLight):
+    """A renderer that wants more memory than there is."""
+
+    def render(self, inputs: Mapping[str, torch.Tensor], *, seed: int) -> object:
+        return torch.empty(2**56)
+
+
+class Broken(ShowsItsLight):
+    """A renderer with a bug."""
+
+    def render(self, inputs: Mapping[str, torch.Tensor], *, seed: int) -> object:
+        raise RuntimeError("shapes do not fit")
+
+
+def test_too_little_memory_says_which_knob_helps_and_a_bug_stays_a_bug() -> None:
+    clip, hdr = array_clip(np.zeros((2, 3, 16, 16), np.float32)), np.ones((32, 64, 3), np.float32)
+    with pytest.raises(PluginError, match="out of memory") as caught:
+        relight_clip(Hungry(), clip, hdr)
+    assert caught.value.hint is not None and "--size" in caught.value.hint
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        relight_clip(Broken(), clip, hdr)
+
+
+def test_turn_and_gain_run_from_the_first_picture_to_the_last() -> None:
+    clip, hdr = array_clip(np.zeros((5, 3, 16, 32), np.float32)), np.full((32, 64, 3), 0.1, np.float32)
+    hdr[14:18, 40:46] = 5
+    moving = relight_clip(ShowsItsLight(), clip, hdr, rotate_deg=(0, 180), gain=(1, 3))
+    for k, (turn, gain) in enumerate(zip((0, 45, 90, 135, 180), (1, 1.5, 2, 2.5, 3), strict=True)):
+        one = array_clip(np.zeros((1, 3, 16, 32), np.float32))
+        np.testing.assert_array_equal(moving[k], relight_clip(ShowsItsLight(), one, hdr, rotate_deg=turn, gain=gain)[0])
+    columns = moving[:, 0].sum(axis=1).argmax(axis=1)
+    assert len(set(columns.tolist())) == 5  # the lamp is somewhere else in each
+
+
+def test_a_renderer_that_needs_more_than_a_flat_picture_is_refused() -> None:
+    clip = array_clip(np.zeros((1, 3, 16, 16), np.float32))
+    with pytest.raises(UsageError, match="reads expression: it relights no pictures"):
+        need_readable(("flat", "expression"), clip)
+    with pytest.raises(UsageError, match="needs a matte"):
+        need_readable(("flat", "mask_flat"), clip)
+    need_readable(("flat", "mask_flat"), array_clip(np.zeros((1, 4, 16, 16), np.float32)))
+
+
+def test_what_lies_behind_a_matte_is_the_backdrop_at_every_pixel_around_it() -> None:
+    picture = np.full((1, 4, 10, 10), 0.5, np.float32)
+    picture[0, 3] = np.arange(10) < 5
+    clip, light = array_clip(picture), Light.over(np.ones((32, 64, 3), np.float32), 1)
+    for backdrop in (0.0, 1.0):
+        frames = LitClip(clip, light, fit_into(clip.size), backdrop)
+        (inputs,) = frames.inputs_from(0, ("flat", "mask_flat"))
+        seen = frames.fit.cut(inputs["flat"].numpy())
+        assert (seen[:, :, :5] == 0.5).all() and (seen[:, :, 5:] == backdrop).all()
+        assert inputs["flat"][0, 0, 0] == backdrop and inputs["mask_flat"][0, 0, 0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -38,8 +39,8 @@ CONVENTIONS = ("physical", "cosmos", "openexr", "goliath", "skylibs")  # HdriCon
 )
 @click.option(
     "--clip",
-    metavar="CAMERA[:START:STOP]|FOLDER|VIDEO",
-    help="Camera of the run's dataset, with pairs if you like (c05:0:24, take02/c05), or any flat-lit pictures; "
+    metavar="CAMERA|FOLDER|VIDEO[:START:STOP]",
+    help="Camera of the run's dataset (c05, take02/c05) with a range of pairs if you like, or any flat-lit pictures; "
     "by default a held-out camera.",
 )
 @click.option("--rotate", default="0", metavar="DEG|A:B", help="Turn the light; from A to B over the clip.")
@@ -124,31 +125,20 @@ def open_clip(
         UsageError: No such camera, or an option that a clip of a dataset does not take.
         InputError: No such folder or video, or an unreadable one.
     """
-    from litdome.train_plugins.clips import FRONT_VIEW, dataset_clip, file_clip
+    from litdome.train_plugins.clips import FRONT_VIEW, dataset_clip, file_clip, is_camera
 
-    camera, pairs = (text, None) if text is None else _camera_and_pairs(text)
-    known = (
-        set()
-        if data is None
-        else {
-            name
-            for session in data.attrs["sessions"]
-            for one in session["cameras"]
-            for name in (one, f"{session['name']}/{one}")
-        }
-    )
-    if data is not None and (camera is None or camera in known or not Path(str(text)).exists()):
+    place, part = (None, None) if text is None else _place_and_part(text)
+    if data is not None and (place is None or is_camera(data, place) or not Path(place).exists()):
         given = {"--camera-pose": camera_pose, "--convention": convention, "--fps": fps}
         for option, value in given.items():
             if value is not None:
                 raise UsageError(f"{option}: of the cameras of a dataset it is known", hint="--clip FOLDER or VIDEO")
-        return dataset_clip(data, camera, pairs)
-    if text is None:
+        return dataset_clip(data, place, part)
+    if place is None:
         raise UsageError("the run's dataset is not here, so it has no cameras", hint="--clip FOLDER or VIDEO")
     pose = FRONT_VIEW if camera_pose is None else read_pose(camera_pose)
-    return file_clip(
-        Path(text), world_from_camera=pose, convention=cast("HdriConvention", convention or "physical"), fps=fps
-    )
+    world = cast("HdriConvention", convention or "physical")
+    return file_clip(Path(place), world_from_camera=pose, convention=world, fps=fps, part=part)
 
 
 def with_matte(clip: Clip, reads: Sequence[str]) -> Clip:
@@ -203,13 +193,14 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
-def _camera_and_pairs(text: str) -> tuple[str, tuple[int, int] | None]:
-    camera, *rest = text.split(":")
-    if not rest or Path(text).exists():
+def _place_and_part(text: str) -> tuple[str, tuple[int, int] | None]:
+    match = re.fullmatch(r"(.+):(\d+):(\d+)", text, re.ASCII)
+    if Path(text).exists() or ":" not in text:
         return text, None
-    if len(rest) != 2 or not all(part.isascii() and part.isdigit() for part in rest):
-        raise UsageError(f"--clip {text}: expected CAMERA or CAMERA:START:STOP", hint="--clip c05:0:24")
-    return camera, (int(rest[0]), int(rest[1]))
+    if match is None:
+        expected = "expected CAMERA, FOLDER or VIDEO, with :START:STOP if you like"
+        raise UsageError(f"--clip {text}: {expected}", hint="--clip c05:0:24")
+    return match[1], (int(match[2]), int(match[3]))
 
 
 def _about_to(clip: Clip, fit: Fit, places: Places) -> list[str]:
@@ -222,9 +213,7 @@ def _about_to(clip: Clip, fit: Fit, places: Places) -> list[str]:
     elif fit.frame != fit.size:
         said.append(f"{clip.name}: {_px(fit.size)} is padded to {_px(fit.frame)} and cut back")
     if clip.world_from_camera is FRONT_VIEW:
-        said.append(
-            f"{clip.name}: no --camera-pose, so the HDRI's centre is behind the subject, its edges the camera's side"
-        )
+        said.append(f"{clip.name}: seen from the front (no --camera-pose), the HDRI's centre behind the subject")
     if clip.has_matte and places.output.suffix.lower() == ".mp4":
         said.append(f"{places.output}: an mp4 has no alpha; -o FOLDER keeps it")
     return said

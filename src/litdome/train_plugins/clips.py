@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -81,6 +82,22 @@ class ArrayPictures:
     def start_at(self, number: int) -> Iterator[FloatArray]:
         """See `Pictures`."""
         return iter(self.array[number:])
+
+
+@dataclass(frozen=True)
+class PartOfPictures:
+    """The pictures ``start`` to ``stop`` of others, half-open."""
+
+    pictures: Pictures
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def start_at(self, number: int) -> Iterator[FloatArray]:
+        """See `Pictures`."""
+        return islice(self.pictures.start_at(self.start + number), len(self) - number)
 
 
 def array_clip(pictures: FloatArray, world_from_camera: npt.NDArray[np.floating[Any]] = FRONT_VIEW) -> Clip:
@@ -223,6 +240,7 @@ def file_clip(
     world_from_camera: npt.NDArray[np.floating[Any]] = FRONT_VIEW,
     convention: HdriConvention = "physical",
     fps: float | None = None,
+    part: tuple[int, int] | None = None,
 ) -> Clip:
     """A clip of a video file, or of a folder of pictures in the order of their names.
 
@@ -231,8 +249,10 @@ def file_clip(
         world_from_camera: Pose of the camera, shape (4, 4), OpenCV axes.
         convention: Where the centre of an HDRI lies in the world of that pose.
         fps: Pictures per second in place of the video's own; of a folder `FOLDER_FPS` by default.
+        part: Half-open range of its pictures, counted from 0; all by default.
 
     Raises:
+        UsageError: No pictures in that range.
         InputError: Missing, empty, cut off, or in a transfer curve that has no display-referred values here.
     """
     if not source.exists():
@@ -246,12 +266,15 @@ def file_clip(
     pictures = FilePictures(source, index, probe)
     if not len(pictures):
         raise InputError(f"{source}: no pictures in it")
-    has_matte = len(next(pictures.start_at(0))) == 4
+    start, stop = part or (0, len(pictures))
+    if not 0 <= start < stop <= len(pictures):
+        raise UsageError(f"{source}: no pictures {start}:{stop}, it holds {len(pictures)}", hint=f"{source}:0:1")
+    has_matte = len(next(pictures.start_at(start))) == 4
     rate = fps or probe.fps or FOLDER_FPS
     size = (probe.height, probe.width)
     return Clip(
         source.name,
-        pictures,
+        PartOfPictures(pictures, start, stop),
         size,
         world_from_camera,
         convention,

@@ -12,7 +12,7 @@ import litdome
 from litdome.datasets.views import DatasetView, open_dataset
 from litdome.datasets.withdrawal import need_consent, subjects_of
 from litdome.errors import PluginError
-from litdome.train_plugins.clips import Clip, FilePictures
+from litdome.train_plugins.clips import Clip, FilePictures, PartOfPictures
 from litdome.train_plugins.fitting import Fit, Size
 from litdome.train_plugins.run import RunFolder
 
@@ -87,7 +87,7 @@ def provenance(
         "subjects": list(training.subjects),
         "consent": None if training.consents is None else list(training.consents),
         "clip": clip.name,
-        "clip_bytes": _bytes_of(clip),
+        **_source_of(clip),
         "pictures": len(clip.pictures),
         "hdri": hdri.name,
         "hdri_sha256": hashlib.sha256(hdri.read_bytes()).hexdigest(),
@@ -113,8 +113,10 @@ def _hash_of_folder(folder: Path) -> str:
     return found.hexdigest()
 
 
-def _bytes_of(clip: Clip) -> int | None:
-    """Size of the files of a clip; a clip that changed meanwhile is another one."""
-    if not isinstance(clip.pictures, FilePictures):
-        return None
-    return sum(path.stat().st_size for path in clip.pictures.files)
+def _source_of(clip: Clip) -> dict[str, Any]:
+    """Which pictures of which files a clip holds; files that changed meanwhile are another clip."""
+    part = clip.pictures
+    if not isinstance(part, PartOfPictures) or not isinstance(part.pictures, FilePictures):
+        return {}
+    size = sum(path.stat().st_size for path in part.pictures.files)
+    return {"clip_path": str(part.pictures.source.resolve()), "clip_bytes": size, "clip_part": [part.start, part.stop]}

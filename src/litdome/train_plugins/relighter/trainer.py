@@ -48,15 +48,17 @@ class RelighterTrainer:
         """The run's latest checkpoint, averaged weights first.
 
         Raises:
-            PluginError: No checkpoint, or an adapter that changes nothing.
+            PluginError: No checkpoint, too little room, or an adapter that changes nothing.
         """
         from litdome.train_plugins.relighter.model import load_weights, open_trainable, require_live_adapter
         from litdome.train_plugins.relighter.renderer import RelighterRenderer
+        from litdome.train_plugins.relighter.room import need_room_to_render
 
         config = _config_of(run)
         checkpoint = run.latest_checkpoint()
         if checkpoint is None:
             raise PluginError(f"{run.path}: no checkpoint yet", hint=f"litdome train --resume {run.path}")
+        need_room_to_render(config, device)
         base = open_trainable(config, run.seed)
         load_weights(checkpoint, base.network, config, average=True)
         network = base.network.to(device)
