@@ -83,7 +83,7 @@ def train(
     if dry_run:
         for line in trainer.cost(split, config, launch.world if launch else 1) if hasattr(trainer, "cost") else ():
             click.echo(line)
-    if rank == 0:
+    if not is_worker:
         _stop_on_problems(trainer, split, config)
     if dry_run:
         click.echo(f"{plugin_name}: settings and {len(data)} samples are fine")

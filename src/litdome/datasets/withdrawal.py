@@ -27,6 +27,7 @@ from litdome.store.schema import SESSION_FORMAT
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
 COMMENT = "comment"
 BESIDE = {".decisions": "decisions", ".review": "thumbnails", "-report.html": "report"}  # of NAME.zarr
+LATENTS = ".latents"  # encoded samples beside a dataset
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,9 @@ def _store(folder: Path, file: Path) -> list[Derived]:
         sessions = attrs.get("sessions") or []
         names = ", ".join(str(ref["path"]) for ref in (attrs.get("spec") or {}).get("sessions", []))
         subjects = subjects_of(sessions)
-        return [Derived("dataset", folder, subjects, names, any(_is_withdrawn(about) for about in sessions))]
+        dataset = Derived("dataset", folder, subjects, names, any(_is_withdrawn(about) for about in sessions))
+        latents = folder.with_name(folder.name + LATENTS)
+        return [dataset, *([Derived("latents", latents, subjects, str(folder))] if latents.exists() else [])]
     return []
 
 

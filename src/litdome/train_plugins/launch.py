@@ -125,10 +125,10 @@ def slurm_script(arguments: Sequence[str], launch: Launch, run: Path) -> str:
     return f"""#!/bin/bash
 # Goes on with {run} on {launch.nodes} node(s) with {launch.processes} process(es) each.
 # Submit it again to resume after a time limit, a failure or Ctrl-C.
-#SBATCH --job-name=litdome-{run.name}
+#SBATCH --job-name={shlex.quote("litdome-" + run.name)}
 #SBATCH --nodes={launch.nodes}
 #SBATCH --ntasks-per-node=1
-{gpus}#SBATCH --output={run}/slurm-%j.txt
+{gpus}#SBATCH --output={shlex.quote(str(run / "slurm-%j.txt"))}
 #SBATCH --time=24:00:00
 #SBATCH --signal=INT@{STOP_SECONDS}
 #SBATCH --requeue

@@ -149,7 +149,9 @@ def training_memory(shape: NetworkShape, clip: Clip, config: RelighterConfig, *,
     kept = KEPT[kind] * shape.blocks
     if config.gradient_checkpointing:
         kept = KEPT[kind] + KEPT_INPUT[kind] * shape.blocks
-    inputs = PATCH_AREA * shape.in_channels * 4
+    inputs = 0  # kept for the first layer's gradient
+    if config.mode == "full":
+        inputs = PATCH_AREA * shape.in_channels * (2 if half else 4)
     return Memory(weights, 16 * training // shards, together * clip.tokens * (width * kept + inputs))
 
 
@@ -248,4 +250,4 @@ def memory_in_use(device: str) -> int:
 
 
 def _tera(flop: float) -> str:
-    return f"{flop / 1e12:.3g} TFLOP"
+    return f"{flop / 1e12:.3g} TFLOP" if flop >= 1e11 else f"{flop / 1e9:.3g} GFLOP"

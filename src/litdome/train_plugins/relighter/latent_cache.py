@@ -11,6 +11,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -21,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from litdome.datasets.withdrawal import LATENTS
 from litdome.errors import StoreError
 from litdome.train_plugins.protocol import DatasetView, Run
 from litdome.train_plugins.relighter.autoencoder import Autoencoder
@@ -205,7 +207,8 @@ class _Files:
             save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial, about)
             partial.replace(path)
         except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
             raise StoreError(f"{path}: cannot be written: {error}", hint="--set latent_cache=memory") from error
 
 
@@ -220,7 +223,7 @@ def cache_folder(data: DatasetView, config: RelighterConfig, run: Run) -> Path |
     if config.latent_cache == "run":
         return run.path / "latents"
     path = need_baked(data, "latent_cache = dataset").path
-    return path.with_name(path.name + ".latents")
+    return path.with_name(path.name + LATENTS)
 
 
 def _sample_name(index: int) -> str:

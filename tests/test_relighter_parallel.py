@@ -1,0 +1,72 @@
+"""Two real processes train to the losses and weights of one: copies of the network, parts of a batch, shards."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from two_processes import prepare, train_all
+
+from litdome.errors import ConfigError
+from litdome.train_plugins.relighter.config import RelighterConfig
+from litdome.train_plugins.relighter.parallel import Processes, need_fit
+from litdome.train_plugins.run import RunFolder
+
+TESTS = Path(__file__).parent
+
+
+def free_port() -> str:
+    with socket.socket() as opened:
+        opened.bind(("localhost", 0))
+        return str(opened.getsockname()[1])
+
+
+def in_two_processes(folder: Path) -> None:
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": free_port(), "OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(TESTS / "two_processes.py"), str(folder)],
+            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [process.communicate()[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], "\n".join(said)
+
+
+def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        prepare(tmp_path / name)
+    train_all(tmp_path / "one", 0, ("copies",))
+    in_two_processes(tmp_path / "two")
+    expected = RunFolder.open(tmp_path / "one/copies")
+    for name in ("copies", "parts", "shards"):
+        run = RunFolder.open(tmp_path / "two" / name)
+        for key in ("loss", "gradient", "loss_high_sigma"):
+            here, there = ([float(line[key]) for line in one.metrics()] for one in (run, expected))
+            assert here == pytest.approx(there, rel=1e-5), (name, key)  # float32, summed in another order
+        for file in ("weights.safetensors", "average.safetensors", "optimizer.safetensors"):
+            found = load_file(run.path / "checkpoints/step-000003" / file)
+            for key, value in load_file(expected.path / "checkpoints/step-000003" / file).items():
+                assert torch.allclose(found[key], value, rtol=1e-3, atol=1e-4), (name, file, key)
+
+
+def test_settings_that_do_not_fit_the_processes_are_refused() -> None:
+    two = Processes(0, 2, "cpu")
+    need_fit(RelighterConfig(batch=4), two)
+    with pytest.raises(ConfigError) as raised:
+        need_fit(RelighterConfig(batch=3), two)
+    assert raised.value.hint == "--set batch=4"
+    with pytest.raises(ConfigError, match="mode = full"):
+        need_fit(RelighterConfig(sharded=True), two)
+    with pytest.raises(ConfigError, match="muon"):
+        need_fit(RelighterConfig(sharded=True, mode="full", optimizer="muon"), two)
