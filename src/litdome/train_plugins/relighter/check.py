@@ -56,6 +56,12 @@ def _setting_problems(config: RelighterConfig) -> Iterator[Problem]:
         yield Problem("error", message, "--set background_weight=1")
     if config.clip_share < 1 and config.clip_frames == 1:
         yield Problem("error", f"clip_share = {config.clip_share:g} of clips of 1 picture", "--set clip_frames=57")
+    if config.prefix.share > 0 and config.clip_frames == 1:
+        message = f"prefix.share = {config.prefix.share:g}, but a clip of 1 picture has nothing to go on from"
+        yield Problem("error", message, "--set clip_frames=57")
+    if config.sampling.seams == "prefix" and config.prefix.share == 0:
+        message = "sampling.seams = prefix, but with prefix.share = 0 the network never learns to go on"
+        yield Problem("error", message, "--set prefix.share=0.5 --set clip_frames=57")
     if config.drivers is None:
         return
     if "flat" not in config.buffers:
@@ -134,14 +140,14 @@ def _base_problems(samples: TrainingSamples, config: RelighterConfig) -> Iterato
             record = read_record(folder)
             tensor_files(folder)
             noise = record.noise
-            spatial = COSMOS_SPATIAL if record.autoencoder == "cosmos" else spatial
+            spatial = HaarAutoencoder.spatial if record.autoencoder == "haar" else COSMOS_SPATIAL
         need_whole_patches(samples[0]["relit"], "relit", spatial)
     except LitdomeError as error:
         yield _as_problem(error)
         return
     if noise is not None and noise != config.noise:
         message = f"noise: the base was trained with {noise}, the configuration asks for {config.noise}"
-        yield Problem("warning", message, "leave [noise] out of the configuration")
+        yield Problem("warning", message, " ".join(f"--set noise.{key}={value:g}" for key, value in noise))
 
 
 def _as_problem(error: LitdomeError) -> Problem:
