@@ -48,6 +48,15 @@ def test_gaze_turns_the_eyeballs_and_stays_out_of_the_pose(plain: Body) -> None:
     assert left > 0.002 and right < -0.002  # of a radius of 14 mm
 
 
+def test_expression_codes_do_not_tell_where_the_eyes_look(plain: Body) -> None:
+    looks = [k for k, name in enumerate(plain.template.expressions) if name.startswith("eyeLook")]
+    assert len(looks) == 8
+    acted = make_body("s1", actions=[PerformedAction(0, 5, "talk", "look around"), PerformedAction(5, 9, "bow")])
+    for body in (plain, acted):
+        assert np.ptp([body.gaze(time_s)[0] for time_s in np.arange(0, 9, 0.5)]) > np.radians(10)
+        assert not np.stack([body.expression(time_s) for time_s in np.arange(0, 9, 0.5)])[:, looks].any()
+
+
 def _head_left(body: Body, time_s: float) -> np.ndarray:
     across = body.joints(time_s)[body.template.bone("eye.L")] - body.joints(time_s)[body.template.bone("eye.R")]
     return np.asarray(across / np.linalg.norm(across))
