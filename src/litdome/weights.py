@@ -91,6 +91,11 @@ PUBLISHED: tuple[Weights, ...] = (
         _NVIDIA, "litdome train relighter DATASET --set base=cosmos-7b", kind="base",
     ),
     Weights(
+        "wan2.1-t2v-1.3b", "relighter, another base beside Cosmos", "Apache-2.0",
+        "hf download Wan-AI/Wan2.1-T2V-1.3B-Diffusers --exclude 'text_encoder/*' --local-dir {path}",
+        "litdome train relighter DATASET --set base=wan2.1-t2v-1.3b", kind="hub",
+    ),
+    Weights(
         "raft_large_C_T_SKHT_V2-ff5fadd5.pth", "optical flow, in place of DIS", "BSD-3-Clause",
         _TORCHVISION + "raft_large_C_T_SKHT_V2-ff5fadd5.pth",
         "litdome flow SESSION --set flow.method=raft --set flow.weights={path}", "ff5fadd5",
@@ -197,9 +202,9 @@ def _file_problem(weights: Weights, file: Path, whole: bool) -> tuple[str, str]:
 
 
 def _hub_problem(weights: Weights, folder: Path, whole: bool) -> tuple[str, str]:
-    if not (folder / "config.json").is_file():
+    if not any((folder / name).is_file() for name in ("config.json", "transformer/config.json")):
         return "no config.json in it", ""
-    parts = sorted(folder.glob("*.safetensors"))
+    parts = sorted(folder.rglob("*.safetensors"))
     if not parts:
         return "no .safetensors in it", ""
     cut = [part.name for part in parts if not _whole_safetensors(part)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from litdome.errors import InputError
 from litdome.train_plugins.relighter.sampler import SIGMA_DATA
@@ -158,7 +158,8 @@ class CosmosAutoencoder:
 
     def to(self, device: str) -> CosmosAutoencoder:
         """See `Autoencoder.to`."""
-        self.model.to(device, torch.float32 if device == "cpu" else self._dtype)
+        # diffusers' own .to warns of casts even when there is nothing to keep in float32
+        nn.Module.to(self.model, device, torch.float32 if device == "cpu" else self._dtype)
         self._video = tuple(value.to(device) for value in self._video)
         self._image = tuple(value.to(device) for value in self._image)
         return self

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from litdome.errors import InputError
 from litdome.progress import Progress, silent
@@ -100,7 +100,8 @@ def _write_tokenizer(
         raise InputError(f"{video.parent}: a tokenizer of {channels} channels for a network of {shape.channels}")
     stats = {"video": read_statistics(video, channels), "image": read_statistics(image, channels, frames=1)}
     model.register_to_config(latents_mean=stats["video"][0].tolist(), latents_std=stats["video"][1].tolist())
-    model = model if dtype is None else model.to(dtype)
+    if dtype is not None:
+        nn.Module.to(model, dtype)
     model.save_pretrained(folder / VAE)
     named = {f"{kind}_mean": mean for kind, (mean, _) in stats.items()}
     named |= {f"{kind}_std": std for kind, (_, std) in stats.items()}

@@ -123,7 +123,8 @@ class WanAutoencoder:
 
     def to(self, device: str) -> WanAutoencoder:
         """See `Autoencoder.to`."""
-        self.model.to(device, torch.float32 if device == "cpu" else self._dtype)
+        # diffusers' own .to warns of casts even when there is nothing to keep in float32
+        nn.Module.to(self.model, device, torch.float32 if device == "cpu" else self._dtype)
         self._mean, self._std = self._mean.to(device), self._std.to(device)
         return self
 
