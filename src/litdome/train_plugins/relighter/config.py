@@ -17,8 +17,8 @@ class _Table(BaseModel):
 class NoiseConfig(_Table):
     """Noise levels in training and where the sampler starts: what the sampler starts from must be trained.
 
-    Light and colour are decided at high noise, so the tiny base, sampled in one step, is trained just there. For many
-    steps, as with the 7B model, train wider and start higher: 80, 0 and 1 are the original's.
+    Light and colour are decided at high noise, where one step does everything; the tiny base is trained wide around it,
+    so that it can be sampled in one step and in many. 80, 0 and 1 are the original's.
     """
 
     sigma_max: float = Field(20.0, gt=0, description="Noise level that sampling starts from.")
@@ -64,8 +64,8 @@ class NetworkConfig(_Table):
     """Size of the network for base = random."""
 
     heads: int = Field(4, ge=1, description="Attention heads.")
-    head_dim: int = Field(48, ge=12, multiple_of=2, description="Channels of each head.")
-    blocks: int = Field(6, ge=1, description="Transformer blocks.")
+    head_dim: int = Field(80, ge=12, multiple_of=2, description="Channels of each head.")
+    blocks: int = Field(3, ge=1, description="Transformer blocks.")
     adaln_dim: int = Field(48, ge=1, description="Rank of the modulation by the noise level.")
 
 

@@ -15,10 +15,6 @@ from torch import Tensor, nn
 CONDITION_COUNT = 8
 FPS = 24.0  # what the forward renderer was trained with; positions in time are seconds * 24
 SPATIAL_PATCH = 2
-# A fresh network must hear pictures beside the positions that every block adds, and the light beside the albedo: with
-# the usual scale a small one copies the albedo and ignores the light for thousands of steps.
-PATCH_GAIN, LIGHT_GAIN = 8.0, 4.0
-LIGHT_CONDITIONS = slice(5, 7)  # env_ldr, env_log
 _LAYERS = r".*transformer_blocks\.\d+\.(attn1\.(to_q|to_k|to_v|to_out\.0)|ff\.net\.(0\.proj|2)"
 
 
@@ -198,15 +194,5 @@ def build_network(shape: NetworkShape) -> RelighterNetwork:
     if shape.context_dim == 0:
         network.leave_out_cross_attention()
     nn.init.zeros_(network.proj_out.weight)
-    _scale_inputs(network, shape)
     network.eval()
     return network
-
-
-@torch.no_grad()
-def _scale_inputs(network: RelighterNetwork, shape: NetworkShape) -> None:
-    weight = network.patch_embed.proj.weight
-    weight *= PATCH_GAIN
-    by_channel = weight.view(len(weight), shape.in_channels, -1)
-    conditions = by_channel[:, shape.channels : -1].unflatten(1, (CONDITION_COUNT, shape.channels + 1))
-    conditions[:, LIGHT_CONDITIONS] *= LIGHT_GAIN

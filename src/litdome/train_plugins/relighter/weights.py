@@ -26,6 +26,7 @@ from litdome.train_plugins.relighter.base_folder import (
 )
 from litdome.train_plugins.relighter.config import NetworkConfig, NoiseConfig
 from litdome.train_plugins.relighter.convert import check_state
+from litdome.train_plugins.relighter.initial import start_from_copy
 from litdome.train_plugins.relighter.network import NetworkShape, RelighterNetwork, SineAxisPositions, build_network
 from litdome.train_plugins.relighter.wan import WanRelighter, load_wan
 from litdome.weights import SHIPPED_BASE, weights_folder
@@ -68,7 +69,9 @@ def random_base(config: NetworkConfig, seed: int) -> Base:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Base(build_network(shape), shape, HaarAutoencoder(), None)
+        network, autoencoder = build_network(shape), HaarAutoencoder()
+        start_from_copy(network, shape, autoencoder.channel_scale())
+        return Base(network, shape, autoencoder, None)
 
 
 def open_base(base: str, config: NetworkConfig, seed: int, *, dtype: torch.dtype = torch.float32) -> Base:
