@@ -13,6 +13,7 @@ from litdome.synth.shading import (
     dome_directions,
     dome_lights,
     flat_lights,
+    light_transport,
     light_vertices,
     shade,
     shade_vertices,
@@ -112,6 +113,21 @@ def test_shadows_at_vertices_agree_with_shadows_at_pixels() -> None:
         # they differ where a vertex triangle straddles the edge of a shadow
         assert np.abs(fast - exact).mean() < 0.01 * exact.mean()
     assert np.abs(both[0] - both[1]).mean() > 0.1
+
+
+def test_a_scene_traced_once_is_lit_as_if_traced_for_that_light() -> None:
+    """Matt, glossy and metal: all that `shade` computes, for any intensities."""
+    matt, metal = ball((-0.5, 0, 0), 0.5, roughness=0.8), ball((0.6, 0.1, 0), 0.5, roughness=0.3, metallic=1.0)
+    scene = Scene((matt, metal))
+    surface = cast_surface(scene, front_camera())
+    transport = light_transport(scene, surface, flat_lights(64))
+    hdr = np.random.default_rng(0).exponential(size=(32, 64, 3)).astype(np.float32)
+    for lights in (dome_lights(hdr, 64), dome_lights(hdr[:, ::-1], 64), flat_lights(64)):
+        exact = shade(scene, surface, lights)
+        np.testing.assert_allclose(transport.relit(lights.intensity), exact, rtol=2e-3, atol=1e-3 * exact.mean())
+    assert (
+        np.abs(transport.relit(flat_lights(64).intensity) - shade(scene, surface, dome_lights(hdr, 64))).mean() > 0.05
+    )
 
 
 def test_geometry_reprojects_onto_the_pixel_it_was_seen_at() -> None:

@@ -1,264 +1,304 @@
-"""Pre-train the tiny base of the relighter on procedural objects, from nothing; never on people.
+"""Pre-train the tiny base of the relighter on procedural objects and rooms, from nothing; never on people.
 
-    python tools/make_base.py --out FOLDER --minutes 80      start, or go on where it stopped
+    python tools/make_base.py --out FOLDER                   start, or go on where it stopped
     python tools/make_base.py --out FOLDER --evaluate        numbers and a picture on scenes never trained on
     python tools/make_base.py --out FOLDER --export BASE     the averaged weights as a base folder
 
-Scenes are rendered once and kept in FOLDER/scenes. Expect two hours on two cores.
+Scenes are traced once and kept in FOLDER/scenes (3 GB). Expect an hour on one core.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
+from base_scenes import (
+    COLOUR_ORDERS,
+    LEDS,
+    Sample,
+    SceneSize,
+    StoredScene,
+    lamps,
+    make_samples,
+    pool_light,
+    store_scene,
+    vary,
+)
 from torch import Tensor
+from torch.nn.functional import interpolate
 
-from litdome.config import build_config, read_toml
-from litdome.errors import UsageError
-from litdome.lighting import view_directions
-from litdome.synth.scenes import render_scene
-from litdome.train_plugins.relighter import RelighterTrainer
-from litdome.train_plugins.relighter.config import DropoutConfig, RelighterConfig, SamplingConfig
-from litdome.train_plugins.relighter.model import AVERAGE_FILE
+from litdome.synth.shading import dome_lights
+from litdome.train_plugins.relighter.batches import as_video, encode_conditions
+from litdome.train_plugins.relighter.conditions import assemble_conditions
+from litdome.train_plugins.relighter.config import (
+    DropoutConfig,
+    NetworkConfig,
+    NoiseConfig,
+    PrefixConfig,
+    RelighterConfig,
+    SamplingConfig,
+)
+from litdome.train_plugins.relighter.model import WeightAverage
+from litdome.train_plugins.relighter.objective import (
+    Batch,
+    draw_sigmas,
+    drop_conditions,
+    edm_losses,
+    give_first_frames,
+)
 from litdome.train_plugins.relighter.renderer import RelighterRenderer
-from litdome.train_plugins.relighter.weights import random_base, save_base
-from litdome.train_plugins.run import RunFolder
+from litdome.train_plugins.relighter.weights import Base, random_base, save_base
 
-CHANNELS = {
-    **{"basecolor": 3, "normal": 3, "metallic": 1, "roughness": 1, "depth": 1, "mask": 1},
-    **{"flat": 3, "relit": 3, "env_ldr": 3, "env_log": 3},
+LIGHTS = 1500
+HELD_OUT_SCENE, HELD_OUT_LIGHT = 2_000_000, 9_000
+FLAT_SHARE = 0.7  # of the samples whose base colour is the flat-lit picture, as in use; the true albedo in the others
+BACKGROUND_WEIGHT = 0.1
+NOISE, NETWORK = NoiseConfig(), NetworkConfig()
+PREFIX = PrefixConfig(share=0.5)
+RATE, WARMUP, AVERAGE = 2e-3, 50, 0.998
+PICTURE_WEIGHTING = 2.0  # the loss is the picture's squared error
+CHECKPOINT_EVERY, REPORT_EVERY = 250, 250
+CONDITIONS = {
+    **{"basecolor": "basecolor", "normal": "normal", "metallic": "metallic", "roughness": "roughness"},
+    **{"depth": "depth", "env_ldr": "env_ldr", "env_log": "env_log", "env_direction": "env_nrm"},
 }
-SIGNED = ("normal", "env_ldr", "env_log")  # -1..1, kept as 0..1
-HELD_OUT_FIRST_SEED = 1_000_000
-VARIANTS = 12  # mirrored or not, times the six orders of the colours
-COLOUR_ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 
 
 @dataclass(frozen=True)
-class SceneKind:
-    """Size and length of a scene's clip."""
+class Pool:
+    """Scenes of one size, and how they are used: seeds from ``first``, ``batch`` samples a step."""
 
-    height: int
-    width: int
-    frames: int
-
-
-def scene_kind(index: int) -> SceneKind:
-    """Of ten scenes one is of the demo's size, one a clip of 2 to 4 pictures, the rest small single pictures."""
-    if index % 10 == 0:
-        return SceneKind(176, 320, 1)
-    return SceneKind(96, 160, 2 + index // 10 % 3 if index % 10 == 1 else 1)
+    first: int
+    count: int
+    size: SceneSize
+    batch: int
 
 
-class SceneCache:
-    """Rendered scenes as uint8 arrays (t, channel, h, w) on disk and in memory."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._kept: dict[str, npt.NDArray[np.uint8]] = {}
-
-    def get(self, seed: int, kind: SceneKind) -> npt.NDArray[np.uint8]:
-        """The scene of a seed, rendered on first use."""
-        name = f"{seed:07d}-{kind.height}x{kind.width}x{kind.frames}.npy"
-        if name not in self._kept:
-            path = self.folder / name
-            if not path.exists():
-                partial = path.with_suffix(".partial.npy")
-                np.save(partial, _render(seed, kind))
-                partial.rename(path)
-            self._kept[name] = np.load(path)
-        return self._kept[name]
-
-
-def _render(seed: int, kind: SceneKind) -> npt.NDArray[np.uint8]:
-    sample = render_scene(seed, height=kind.height, width=kind.width, frames=kind.frames)
-    planes = [getattr(sample, key) * 0.5 + 0.5 if key in SIGNED else getattr(sample, key) for key in CHANNELS]
-    return np.ascontiguousarray(
-        (np.nan_to_num(np.concatenate(planes, axis=-1)).clip(0, 1) * 255).round().transpose(0, 3, 1, 2), "u1"
-    )
+SMALL = Pool(0, 800, SceneSize(64, 112), 8)
+CLIPS = Pool(30_000, 60, SceneSize(64, 112, 3), 2)
+MIDDLE = Pool(10_000, 160, SceneSize(96, 160), 4)
+DEMO = Pool(20_000, 120, SceneSize(128, 224), 2)
+LARGE = Pool(40_000, 30, SceneSize(176, 320), 2)
 
 
 @dataclass(frozen=True)
-class ProceduralView:
-    """Procedural scenes as a dataset; every scene in twelve variants (light transport knows no left and no hue)."""
+class Phase:
+    """A part of the training: how long, how often geometry is left out, and how often each pool is drawn."""
 
-    cache: SceneCache
-    seeds: tuple[int, ...]
-    variants: int = VARIANTS
-    keys: tuple[str, ...] = (*CHANNELS, "env_direction")
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the seeds; the scenes follow from them."""
-        return hashlib.sha256(repr((self.seeds, self.variants)).encode()).hexdigest()
-
-    def split(self, name: str) -> ProceduralView:
-        """There is only one."""
-        return self
-
-    def clips(self, length: int, stride: int) -> Sequence[dict[str, Tensor]]:
-        """Not here: clips and single pictures are mixed already."""
-        raise UsageError("procedural scenes hold clips already", hint="clip_frames = 1")
-
-    def __len__(self) -> int:
-        return len(self.seeds) * self.variants
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        variant, place = divmod(index, len(self.seeds))
-        seed = self.seeds[place]
-        stored = torch.from_numpy(self.cache.get(seed, scene_kind(seed))).float() / 255
-        parts = torch.split(stored, list(CHANNELS.values()), dim=1)
-        sample = {key: part * 2 - 1 if key in SIGNED else part for key, part in zip(CHANNELS, parts, strict=True)}
-        height, width = stored.shape[-2:]
-        direction = torch.from_numpy(view_directions(height, width)).permute(2, 0, 1)
-        sample["env_direction"] = direction.expand(len(stored), -1, -1, -1)
-        return _vary(sample, mirror=variant % 2 == 1, order=COLOUR_ORDERS[variant // 2])
+    steps: int
+    geometry_dropout: float
+    pools: dict[str, float]
 
 
-def _vary(sample: dict[str, Tensor], *, mirror: bool, order: tuple[int, int, int]) -> dict[str, Tensor]:
-    varied = dict(sample)
-    for key in ("basecolor", "flat", "relit", "env_ldr", "env_log"):
-        varied[key] = varied[key][:, list(order)]
-    if mirror:
-        varied = {key: value if key == "env_direction" else value.flip(-1) for key, value in varied.items()}
-        varied["normal"] = varied["normal"] * torch.tensor([-1.0, 1.0, 1.0])[:, None, None]
-    return varied
+POOLS = {"small": SMALL, "clips": CLIPS, "middle": MIDDLE, "demo": DEMO, "large": LARGE}
+PHASES = (
+    Phase(1500, 0.3, {"small": 1.0}),  # shading with normals given
+    Phase(4500, 0.7, {"small": 0.9, "clips": 0.1}),  # mostly without
+    Phase(2500, 0.8, {"small": 0.35, "clips": 0.1, "middle": 0.3, "demo": 0.2, "large": 0.05}),  # towards sizes of use
+)
+STEPS = sum(phase.steps for phase in PHASES)
 
 
-def base_config(minutes: float, start: str = "random") -> RelighterConfig:
-    """Settings of the tiny base's training, from nothing or from an earlier base's folder."""
-    return RelighterConfig(
-        base=start,
-        mode="full",
-        buffers=("basecolor", "normal", "metallic", "roughness", "depth"),
-        background_weight=0.1,
-        steps=60000,
-        minutes=minutes,
-        batch=4,
-        optimizer="muon",
-        learning_rate=1e-3,
-        warmup_steps=100,
-        weight_decay=0.02,
-        picture_weighting=1.5,
-        ema_decay=0.999,
-        checkpoint_every=500,
-        preview_every=500,
-        precision="bfloat16",
-        latent_cache_mb=0,
-        dropout=DropoutConfig(each=0.05, geometry=0.7),
-    )
+class Pretraining:
+    """State of the training: network, optimizer, average, step."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.scenes: dict[str, StoredScene] = {}
+        self.base = random_base(NETWORK, 0)
+        self.network = self.base.network
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.02)
+        self.average = WeightAverage(dict(self.network.state_dict()), AVERAGE)
+        scale = self.base.autoencoder.channel_scale() ** PICTURE_WEIGHTING
+        self.channel_weight = scale / scale.mean()
+        self.step = 0
+        if (out / "checkpoint.pt").exists():
+            self.resume()
+
+    def resume(self) -> None:
+        """Go on from the checkpoint."""
+        state = torch.load(self.out / "checkpoint.pt", weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.average, self.step = state["average"], state["step"]
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        state = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        torch.save({**state, "average": self.average.average, "step": self.step}, self.out / "checkpoint.partial")
+        (self.out / "checkpoint.partial").rename(self.out / "checkpoint.pt")
+
+    def run(self, steps: int) -> None:
+        """Train up to step ``steps``."""
+        started, recent = time.monotonic(), []
+        while self.step < steps:
+            recent.append(self.train_step())
+            self.step += 1
+            if self.step % CHECKPOINT_EVERY == 0 or self.step == steps:
+                self.save()
+            if self.step % REPORT_EVERY == 0 or self.step == steps:
+                minutes = (time.monotonic() - started) / 60
+                print(f"step {self.step}, {minutes:.1f} min, loss {np.mean(recent):.3f}", flush=True)
+                recent.clear()
+                scores(self.averaged(), self.out, count=12)
+
+    def train_step(self) -> float:
+        """One step; everything that is random comes from its number."""
+        rng, generator = np.random.default_rng([1, self.step]), torch.Generator().manual_seed(self.step)
+        phase = phase_of(self.step)
+        pool = POOLS[str(rng.choice(list(phase.pools), p=list(phase.pools.values())))]
+        batch = self.draw(pool, rng)
+        count = len(batch.clean)
+        sigmas = draw_sigmas(count, NOISE, generator)
+        noise = torch.randn(batch.clean.shape, generator=generator)
+        dropout = DropoutConfig(each=0.03, geometry=phase.geometry_dropout)
+        batch = replace(batch, conditions=drop_conditions(batch.conditions, dropout, generator))
+        batch, sigmas = give_first_frames(batch, sigmas, PREFIX, generator)
+        self.network.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = RATE * rate_factor(self.step)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = edm_losses(self.network, batch, sigmas, noise, self.channel_weight).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.average.update(dict(self.network.state_dict()), self.step + 1)
+        if not math.isfinite(loss.item()):
+            raise SystemExit(f"step {self.step}: loss {loss.item()}")
+        return loss.item()
+
+    def draw(self, pool: Pool, rng: np.random.Generator) -> Batch:
+        """Samples of a pool: each scene under two lights, mirrored or not, its colours in any order."""
+        samples = []
+        for _ in range(pool.batch // 2):
+            seed = pool.first + int(rng.integers(pool.count))
+            name = f"{seed}"
+            if name not in self.scenes:
+                self.scenes[name] = store_scene(self.out / "scenes", seed, pool.size)
+            lights = [pool_light(int(rng.integers(LIGHTS))) for _ in range(2)]
+            mirror, order = bool(rng.random() < 0.5), COLOUR_ORDERS[rng.integers(len(COLOUR_ORDERS))]
+            for sample in make_samples(self.scenes[name], lights):
+                varied = vary(sample, mirror=mirror, order=order)
+                samples.append({**varied, "basecolor": varied["flat"]} if rng.random() < FLAT_SHARE else varied)
+        return self.encode(samples)
+
+    def encode(self, samples: list[Sample]) -> Batch:
+        """Samples of one size as a batch."""
+        autoencoder = self.base.autoencoder
+        encoded = [encode_conditions(sample, CONDITIONS, autoencoder) for sample in samples]
+        clean = torch.cat([autoencoder.encode(as_video(sample["relit"], "relit", autoencoder)) for sample in samples])
+        conditions = {name: torch.cat([one[name] for one in encoded]) for name in encoded[0]}
+        masks = torch.stack([sample["mask"].transpose(0, 1) for sample in samples])
+        weight = BACKGROUND_WEIGHT + (1 - BACKGROUND_WEIGHT) * interpolate(masks, tuple(clean.shape[2:]), mode="area")
+        return Batch(clean, assemble_conditions(conditions, clean), weight)
+
+    def averaged(self) -> Base:
+        """The base with averaged weights."""
+        made = random_base(NETWORK, 0)
+        made.network.load_state_dict(self.average.average)
+        return made
 
 
-def pretrain(out: Path, scenes: int, config: RelighterConfig) -> None:
-    """Train, or go on with, the run in ``out/run``."""
-    view = ProceduralView(SceneCache(out / "scenes"), tuple(range(scenes)))
-    folder = out / "run"
-    with (
-        RunFolder.open(folder, progress=_report)
-        if folder.exists()
-        else RunFolder.create(
-            folder,
-            plugin="relighter",
-            config=config,
-            dataset="procedural",
-            dataset_fingerprint=view.fingerprint,
-            progress=_report,
-        )
-    ) as run:
-        RelighterTrainer().fit(view, run.config(RelighterConfig), run)
+def phase_of(step: int) -> Phase:
+    """The phase that a step belongs to."""
+    for phase in PHASES:
+        if step < phase.steps:
+            return phase
+        step -= phase.steps
+    return PHASES[-1]
 
 
-def _report(what: str, done: int, total: int) -> None:
-    if done % 50 == 0:
-        print(f"{what}: step {done}", flush=True)
+def rate_factor(step: int) -> float:
+    """Of the learning rate: up, constant, and down by a cosine in the last phase and half of the one before."""
+    start = PHASES[0].steps + PHASES[1].steps // 2
+    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, (step - start) / (STEPS - start)))))
+    return min(1.0, (step + 1) / WARMUP) * fall
 
 
-def export(out: Path, base: Path) -> None:
-    """Write the averaged weights of the latest checkpoint as a base folder."""
-    run = RunFolder.open(out / "run")
-    config = build_config(RelighterConfig, "relighter", {"relighter": read_toml(run.path / "config.toml")})
-    checkpoint = run.latest_checkpoint()
-    if checkpoint is None:
-        raise SystemExit(f"{run.path}: no checkpoint yet")
-    state = load_file(checkpoint / AVERAGE_FILE)
-    note = f"procedural objects only, {checkpoint.name}, tools/make_base.py"
-    save_base(base, random_base(config.network, 0).shape, state, config.noise, note=note)
+def held_out(out: Path, count: int, size: SceneSize) -> list[Sample]:
+    """Scenes and lights that training never sees, flat-lit pictures as base colour: two of three under one lamp."""
+    samples = []
+    for k in range(count):
+        scene = store_scene(out / "scenes", HELD_OUT_SCENE + k, size)
+        hdr = pool_light(HELD_OUT_LIGHT + k)[0]
+        if k % 3:
+            hdr = lamps(np.random.default_rng([HELD_OUT_LIGHT, k]), 1)
+        sample = make_samples(scene, [(hdr, dome_lights(hdr, LEDS).intensity)])[0]
+        samples.append({**sample, "basecolor": sample["flat"]})
+    return samples
 
 
-def evaluate(out: Path, run_folder: Path, count: int, steps: int) -> None:
-    """Print masked PSNR on scenes never trained on and write out/evaluation.png."""
-    view = ProceduralView(SceneCache(out / "scenes"), tuple(HELD_OUT_FIRST_SEED + 3 + 10 * i for i in range(count)), 1)
-    renderer = renderer_of(run_folder, steps)
-    rows, scores = [], []
-    for index in range(count):
-        sample = view[index]
+def scores(base: Base, out: Path, *, count: int, steps: int = 1, size: SceneSize = SMALL.size) -> list[Tensor]:
+    """Print mean masked PSNR, dB, over held-out scenes under one lamp and under any light; gives pictures."""
+    config = RelighterConfig(buffers=("basecolor",), noise=NOISE, sampling=SamplingConfig(steps=steps))
+    renderer = RelighterRenderer(base.network, base.autoencoder, config, "cpu")
+    rows, table = [], []
+    for sample in held_out(out, count, size):
         made = renderer.render(sample, seed=0).rgb
-        scores.append([masked_psnr(picture, sample) for picture in (made, *_floors(sample))])
-        if index < 12:
-            rows.append(torch.cat([sample["basecolor"][0], sample["flat"][0], made[0], sample["relit"][0]], dim=2))
-    names = ("made", "albedo copied", "flat copied", "oracle colour ratio")
-    for name, value in zip(names, np.mean(scores, axis=0), strict=True):
-        print(f"{name}: {value:.2f} dB")
-    picture = (torch.cat(rows, dim=1).permute(1, 2, 0) * 255).round().numpy().astype(np.uint8)
-    cv2.imwrite(str(out / "evaluation.png"), picture[..., ::-1])
+        mirrored = {key: sample[key].flip(-1) for key in ("env_ldr", "env_log")}
+        other = renderer.render({**sample, **mirrored}, seed=0).rgb
+        table.append([masked_psnr(picture, sample) for picture in (made, other, sample["flat"], oracle_ratio(sample))])
+        shown = (sample["flat"], sample["env_log"] * 0.5 + 0.5, made, sample["relit"])
+        rows.append(torch.cat([picture[0] for picture in shown], dim=2))
+    names = ("made", "light mirrored", "flat copied", "oracle colour ratio")
+    lamp = np.arange(count) % 3 > 0
+    for which, chosen in (("one lamp", lamp), ("any light", ~lamp)):
+        means = np.mean(np.array(table)[chosen], axis=0)
+        parts = [f"{name} {value:.2f}" for name, value in zip(names, means, strict=True)]
+        print(f"  {size.height}x{size.width}, {steps} steps, {which}: {', '.join(parts)} dB", flush=True)
+    return rows
 
 
-def renderer_of(run_folder: Path, steps: int) -> RelighterRenderer:
-    """The run's averaged weights with base colour and light only, as the relighter is used."""
-    run = RunFolder.open(run_folder)
-    config = build_config(RelighterConfig, "relighter", {"relighter": read_toml(run.path / "config.toml")})
-    config = config.model_copy(update={"buffers": ("basecolor",), "sampling": SamplingConfig(steps=steps)})
-    base = random_base(config.network, 0)
-    checkpoint = run.latest_checkpoint()
-    if checkpoint is None:
-        raise SystemExit(f"{run.path}: no checkpoint yet")
-    base.network.load_state_dict(load_file(checkpoint / AVERAGE_FILE))
-    print(checkpoint.name)
-    return RelighterRenderer(base.network, base.autoencoder, config, "cpu")
-
-
-def masked_psnr(picture: Tensor, sample: dict[str, Tensor]) -> float:
+def masked_psnr(picture: Tensor, sample: Sample) -> float:
     """PSNR inside the mask, dB."""
     weight = (sample["mask"] > 0.5).float()
     error = ((picture - sample["relit"]) ** 2 * weight).sum() / (3 * weight.sum()).clamp(min=1)
     return float(-10 * torch.log10(error.clamp(min=1e-6)))
 
 
-def _floors(sample: dict[str, Tensor]) -> list[Tensor]:
+def oracle_ratio(sample: Sample) -> Tensor:
+    """The flat picture times the one colour that fits the truth best on average: it knows the truth."""
     inside = (sample["mask"] > 0.5).float()
-    ratio = (sample["relit"] * inside).sum((0, 2, 3)) / (sample["basecolor"] * inside).sum((0, 2, 3)).clamp(min=1e-3)
-    return [sample["basecolor"], sample["flat"], (sample["basecolor"] * ratio[:, None, None]).clamp(0, 1)]
+    ratio = (sample["relit"] * inside).sum((0, 2, 3)) / (sample["flat"] * inside).sum((0, 2, 3)).clamp(min=1e-3)
+    return (sample["flat"] * ratio[:, None, None]).clamp(0, 1)
+
+
+def evaluate(training: Pretraining) -> None:
+    """Print scores and write evaluation.png."""
+    base = training.averaged()
+    scores(base, training.out, count=48, size=MIDDLE.size)
+    scores(base, training.out, count=12, steps=15, size=MIDDLE.size)
+    rows = scores(base, training.out, count=12, size=DEMO.size)
+    picture = (torch.cat(rows, dim=1).permute(1, 2, 0) * 255).round().numpy().astype(np.uint8)
+    cv2.imwrite(str(training.out / "evaluation.png"), picture[..., ::-1])
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run and its scenes")
-    parser.add_argument("--minutes", type=float, default=80.0, help="how long to train")
-    parser.add_argument("--start", default="random", help="an earlier base's folder to go on from")
-    parser.add_argument("--scenes", type=int, default=1500, help="number of training scenes")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint and the scenes")
+    parser.add_argument("--steps", type=int, default=STEPS, help="stop after this step")
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
-    parser.add_argument("--evaluate", action="store_true", help="score the latest checkpoint")
-    parser.add_argument("--steps", type=int, default=2, help="sampling steps for --evaluate")
+    parser.add_argument("--evaluate", action="store_true", help="score the averaged weights")
     parser.add_argument("--export", type=Path, metavar="BASE", help="write the averaged weights to this base folder")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    (arguments.out / "scenes").mkdir(parents=True, exist_ok=True)
+    training = Pretraining(arguments.out)
     if arguments.evaluate:
-        evaluate(arguments.out, arguments.out / "run", 24, arguments.steps)
+        evaluate(training)
     elif arguments.export:
-        export(arguments.out, arguments.export)
+        note = f"procedural objects and rooms only, {training.step} steps, tools/make_base.py"
+        save_base(arguments.export, training.base.shape, training.average.average, NOISE, note=note)
     else:
-        pretrain(arguments.out, arguments.scenes, base_config(arguments.minutes, arguments.start))
+        training.run(arguments.steps)
 
 
 if __name__ == "__main__":

@@ -99,6 +99,44 @@ def shade(scene: Scene, surface: Surface, lights: DirectionalLights) -> Float32A
 
 
 @dataclass(frozen=True, eq=False)
+class Transport:
+    """What each of a set of lights at infinity shows of a surface, shadows traced once: see `light_transport`.
+
+    Attributes:
+        albedo: Of the surface, shape (n, 3).
+        tinted, white: What intensity 1 of each light shows times albedo and besides it, shape (n, light), float16.
+    """
+
+    albedo: Float32Array
+    tinted: npt.NDArray[np.float16]
+    white: npt.NDArray[np.float16]
+
+    def relit(self, intensity: Float32Array) -> Float32Array:
+        """Linear radiance, shape (n, 3), under intensities, shape (light, 3)."""
+        tinted, white = (share.astype(np.float32) @ intensity for share in (self.tinted, self.white))
+        return np.asarray(self.albedo * tinted + white, np.float32)
+
+
+def light_transport(scene: Scene, surface: Surface, lights: DirectionalLights) -> Transport:
+    """Shade a surface for all intensities of ``lights`` at once; agrees with `shade` to half precision.
+
+    ``lights`` are at infinity and have three channels; surfaces reflect something at normal incidence.
+    """
+    origins, seen = _shadow_origins(scene, surface), bearings(lights, np.zeros((1, 3), np.float32))
+    tinted, white = (np.empty((len(surface.pixels), len(lights.directions)), np.float16) for _ in range(2))
+    for start in range(0, len(tinted), CHUNK_POINTS):
+        chunk = slice(start, start + CHUNK_POINTS)
+        cosine = _open_cosines(scene, origins[chunk], surface.normal[chunk], seen)
+        straight, grazing = _highlight(
+            cosine, surface.normal[chunk], surface.to_viewer[chunk], surface.roughness[chunk], seen
+        )
+        metallic, mirror = surface.metallic[chunk, None], straight - grazing
+        tinted[chunk] = (1 - metallic) * cosine / np.float32(np.pi) + metallic * mirror
+        white[chunk] = surface.reflectance[chunk, None] * (1 - metallic) * mirror + grazing
+    return Transport(surface.albedo, tinted, white)
+
+
+@dataclass(frozen=True, eq=False)
 class LitVertices:
     """A scene's vertices under a dome, for any number of lightings and views: see `light_vertices`.
 
