@@ -115,6 +115,11 @@ def test_samples_under_a_light_that_nobody_named_are_left_out_and_counted(tmp_pa
     ]
 
 
+def test_chunks_that_cannot_be_relit_are_told_before_the_training(data: DatasetView) -> None:
+    found = problems(data, sampling={"chunk_frames": 4, "overlap_frames": 3})
+    assert [(one.severity, one.hint) for one in found] == [("warning", "--set sampling.overlap_frames=2")]
+
+
 def test_another_noise_than_the_bases_is_a_warning(data: DatasetView) -> None:
     found = problems(data, base="tiny", mode="lora", noise={"sigma_max": 80.0})
     assert [problem.severity for problem in found] == ["warning"] and "sigma_max=80" in found[0].message

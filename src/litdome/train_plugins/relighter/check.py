@@ -12,6 +12,7 @@ from litdome.train_plugins.protocol import DatasetView, Problem
 from litdome.train_plugins.relighter.autoencoder import HaarAutoencoder
 from litdome.train_plugins.relighter.base_folder import read_record, tensor_files
 from litdome.train_plugins.relighter.batches import need_whole_patches, sample_keys
+from litdome.train_plugins.relighter.chunks import chunk_layout
 from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.samples import TrainingSamples, training_samples
 from litdome.train_plugins.relighter.selection import hold_back, with_light
@@ -19,6 +20,7 @@ from litdome.train_plugins.relighter.validation import lacking_drivers
 from litdome.train_plugins.relighter.weights import find_base
 
 COSMOS_SPATIAL = 8  # pixels per latent of the original's tokenizer
+TEMPORAL = {"haar": 1, "cosmos": 8, "wan": 4}  # pictures per latent frame, as they are published
 FIXES = {  # of missing sample keys
     "flat_compensated": "litdome align SESSION, then litdome dataset build",
     "weight_compensated": "litdome align SESSION, then litdome dataset build",
@@ -133,7 +135,7 @@ def _validation_problems(data: BakedView, config: RelighterConfig) -> Iterator[P
 
 def _base_problems(samples: TrainingSamples, config: RelighterConfig) -> Iterator[Problem]:
     """What the base says of itself; its weights are not read, which for 7B takes minutes."""
-    spatial, noise = HaarAutoencoder.spatial, None
+    spatial, temporal, noise = HaarAutoencoder.spatial, 1, None
     try:
         if config.base != "random":
             folder = find_base(config.base)
@@ -141,10 +143,15 @@ def _base_problems(samples: TrainingSamples, config: RelighterConfig) -> Iterato
             tensor_files(folder)
             noise = record.noise
             spatial = HaarAutoencoder.spatial if record.autoencoder == "haar" else COSMOS_SPATIAL
+            temporal = TEMPORAL[record.autoencoder]
         need_whole_patches(samples[0]["relit"], "relit", spatial)
     except LitdomeError as error:
         yield _as_problem(error)
         return
+    try:
+        chunk_layout(config.sampling, temporal)
+    except LitdomeError as error:  # training works, relighting a clip with this run will not
+        yield Problem("warning", error.message, error.hint or "")
     if noise is not None and noise != config.noise:
         message = f"noise: the base was trained with {noise}, the configuration asks for {config.noise}"
         yield Problem("warning", message, " ".join(f"--set noise.{key}={value:g}" for key, value in noise))
