@@ -16,11 +16,14 @@ from torch import Tensor
 
 from litdome.cli import run
 from litdome.errors import InputError, MissingWeightsError, StoreError
-from litdome.train_plugins.relighter import base_folder
+from litdome.train_plugins.checks import SyntheticView
+from litdome.train_plugins.relighter import RelighterTrainer, base_folder
+from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.convert import check_original, original_layout
 from litdome.train_plugins.relighter.convert_base import TOKENIZER_FILES, convert_base
 from litdome.train_plugins.relighter.network import NetworkShape
 from litdome.train_plugins.relighter.weights import load_base, open_base
+from litdome.train_plugins.run import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +178,17 @@ def test_a_base_of_the_weights_folder_is_opened_by_its_name(base: Path, monkeypa
     assert open_base("base", NetworkConfig(), 0).autoencoder.channels == 16
     with pytest.raises(MissingWeightsError, match="neither"):
         open_base("no-such-base", NetworkConfig(), 0)
+
+
+def test_a_run_trains_from_a_converted_base_and_renders(base: Path, tmp_path: Path) -> None:
+    settings = RelighterConfig.model_validate({"base": str(base), "steps": 1, "batch": 2, "precision": "bfloat16"})
+    run = RunFolder.create(
+        tmp_path / "run", plugin="relighter", config=settings, dataset="synthetic", dataset_fingerprint="0"
+    )
+    RelighterTrainer().fit(SyntheticView(), settings, run)
+    renderer, sample = RelighterTrainer().load(run, "cpu"), SyntheticView()[0]
+    made = renderer.render({key: sample[key] for key in renderer.reads}, seed=0).rgb
+    assert made.shape == sample["relit"].shape and bool(made.isfinite().all())
 
 
 def broken(state: dict[str, Tensor], how: str) -> dict[str, Tensor]:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from litdome.errors import InputError
+from litdome.train_plugins.checks import SyntheticView
+from litdome.train_plugins.relighter import RelighterTrainer
 from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.model import (
     load_weights,
@@ -24,6 +26,7 @@ from litdome.train_plugins.relighter.renderer import RelighterRenderer
 from litdome.train_plugins.relighter.sampler import noise_schedule, predict_clean, step_euler
 from litdome.train_plugins.relighter.wan import WanRelighter
 from litdome.train_plugins.relighter.weights import Base, load_base
+from litdome.train_plugins.run import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +161,17 @@ def test_a_variant_that_hears_other_conditions_is_refused(folder: Path, tmp_path
     made.save_pretrained(tmp_path / "transformer")
     with pytest.raises(InputError, match="36 channels in, 16 out"):
         load_base(tmp_path)
+
+
+def test_a_run_trains_from_it_and_renders(folder: Path, tmp_path: Path) -> None:
+    settings = RelighterConfig.model_validate(
+        {"base": str(folder), "steps": 1, "batch": 2, "noise": {"sigma_max": 80.0, "ln_sigma_mean": 0.92}}
+    )
+    run = RunFolder.create(
+        tmp_path / "run", plugin="relighter", config=settings, dataset="synthetic", dataset_fingerprint="0"
+    )
+    RelighterTrainer().fit(SyntheticView(), settings, run)
+    renderer = RelighterTrainer().load(run, "cpu")
+    sample = SyntheticView()[0]
+    made = renderer.render({key: sample[key] for key in renderer.reads}, seed=0).rgb
+    assert made.shape == sample["relit"].shape and bool(made.isfinite().all())
