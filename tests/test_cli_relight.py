@@ -194,6 +194,7 @@ def test_bad_input_is_one_line_with_its_exit_code_and_leaves_nothing(
         (2, "no such camera, folder or video", {"clip": "c77"}, ()),
         (2, "no pairs in 90:95", {"clip": "c00:90:95"}, ()),
         (2, "expected CAMERA, FOLDER or VIDEO, with :START:STOP", {"clip": "c00:1"}, ()),
+        (2, "expected CAMERA, FOLDER or VIDEO", {"clip": ""}, ()),
         (2, "no pictures 9:12, it holds 11", {"clip": f"{walk}:9:12"}, ()),
         (4, "no pictures in it", {"clip": str(tmp_path / "empty")}, ()),
         (4, "48x16 px, the first picture is 48x32", {"clip": str(tmp_path / "mixed")}, ()),

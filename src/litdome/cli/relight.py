@@ -195,7 +195,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def _place_and_part(text: str) -> tuple[str, tuple[int, int] | None]:
     match = re.fullmatch(r"(.+):(\d+):(\d+)", text, re.ASCII)
-    if Path(text).exists() or ":" not in text:
+    if text and (Path(text).exists() or ":" not in text):
         return text, None
     if match is None:
         expected = "expected CAMERA, FOLDER or VIDEO, with :START:STOP if you like"
