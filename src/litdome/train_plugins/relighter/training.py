@@ -108,16 +108,19 @@ class Training:
         if self.standing.step == 0 and self.validation.data:
             run.log(0, **self.validation.scores(network))
             self.validation.preview(network, 0, self.data)
-        saved, stopped = -1, self._look_up()
+        self._agree_on_time()
+        saved, stopped = -1, self._asked_to_stop()
         while self._progress() < 1 and not stopped:
             scalars = self._train_step()
             self.standing = replace(self.standing, step=self.standing.step + 1)
-            step, stopped = self.standing.step, self._look_up()
+            step = self.standing.step
+            self._agree_on_time()
             last = self._progress() >= 1
             if step % config.validate_every == 0 or last:
                 with self.trained.averaged():
                     scalars |= self.validation.scores(network)
             run.log(step, **scalars)
+            stopped = self._asked_to_stop()
             if step % config.checkpoint_every == 0 or last or stopped:
                 self._save(choosing_score(scalars))
                 saved = step
@@ -133,12 +136,14 @@ class Training:
             self.standing = replace(self.standing, best_step=self.standing.step, best_score=score)
         save_checkpoint(self.run, self.trained, self.standing, self.config, self.processes)
 
-    def _look_up(self) -> bool:
-        """Agree with the other processes on the time spent; whether anybody asked to stop."""
-        here = torch.tensor([[time.monotonic() - self._began, float(self.run.should_stop())]], dtype=torch.float64)
-        everywhere = self.processes.gather(here)
-        self.standing = replace(self.standing, seconds=float(everywhere[0, 0]))
-        return bool(everywhere[:, 1].any())
+    def _agree_on_time(self) -> None:
+        """Take the first process's time spent for everybody's."""
+        here = torch.tensor([time.monotonic() - self._began], dtype=torch.float64)
+        self.standing = replace(self.standing, seconds=float(self.processes.gather(here)[0]))
+
+    def _asked_to_stop(self) -> bool:
+        """Whether anybody asked any of the processes to stop."""
+        return bool(self.processes.gather(torch.tensor([float(self.run.should_stop())])).any())
 
     def _train_step(self) -> dict[str, float]:
         config, began, step = self.config, time.perf_counter(), self.standing.step
