@@ -28,10 +28,10 @@ SPEEDS = (0.0, 2.0, 4.0, 8.0, 12.0)
 
 
 def flow_px(truth: RecordingTruth) -> np.ndarray:
-    """Length of the exact flow of every pixel on the person, all cameras and frames, px at a height of 1080."""
+    """Length of the exact flow of every pixel on the person, all body cameras and frames, px at a height of 1080."""
     scenes = [Scene((truth.body.mesh(truth.time_s(frame)),)) for frame in range(len(truth.schedule.kind))]
     lengths = []
-    for camera in truth.rig.cameras:
+    for camera in (camera for camera in truth.rig.cameras if camera.role == "body"):
         for now, later in pairwise(scenes):
             flow, _ = surface_flow(cast_surface(now, camera, antialias=False), camera, later)
             lengths.append(np.linalg.norm(flow, axis=1) * PICTURE_HEIGHT / camera.height)
