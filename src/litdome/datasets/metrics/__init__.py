@@ -27,19 +27,25 @@ from litdome.datasets.metrics.seams import (
     induced_shift,
     score_seams,
 )
+from litdome.datasets.metrics.uncertainty import Interval, Term, Verdict, bootstrap_sum, detectable, verdict
 
 __all__ = [
     "CrossInference",
+    "Interval",
     "Lpips",
     "Measure",
     "Registered",
     "Relight",
     "SeamScores",
+    "Term",
+    "Verdict",
+    "bootstrap_sum",
     "by_region",
     "color_bias",
     "color_drift",
     "cross_inference",
     "detail_ratio",
+    "detectable",
     "displacement",
     "error_change",
     "excess_warped_error",
@@ -59,6 +65,7 @@ __all__ = [
     "shading_direction",
     "superposition_error",
     "turn_error",
+    "verdict",
     "view_consistency",
     "warp",
 ]
