@@ -39,6 +39,17 @@ class SamplingConfig(_Table):
     )
 
 
+class DistillConfig(_Table):
+    """Learning to make in ``sampling.steps`` what a trained run makes in many, from the same noise."""
+
+    teacher: str | None = Field(None, description="Folder of the run that is learned from; what was recorded is not.")
+    steps: int = Field(15, ge=1, description="Steps that the teacher takes.")
+    noises: int = Field(4, ge=1, description="Noises that each sample is made from; what the teacher makes is kept.")
+    detail: float = Field(
+        0.0, ge=0, description="Weight of the loss on how strong edges and texture of the decoded pictures are."
+    )
+
+
 class PrefixConfig(_Table):
     """Training on clips whose first frames are given, so that a chunk can go on from the pictures before it."""
 
@@ -74,6 +85,16 @@ class DropoutConfig(_Table):
 
     each: float = Field(0.0, ge=0, le=1, description="Probability that a condition is left out, for each by itself.")
     geometry: float = Field(0.0, ge=0, le=1, description="Probability that all buffers but the colour are left out.")
+
+
+class PhysicsConfig(_Table):
+    """What is asked of the network about lights that no take holds; the errors of ``litdome evaluate --physics``."""
+
+    superposition: float = Field(
+        0.0, ge=0, description="Weight in the loss of the error of R(L1 + L2) against R(L1) + R(L2)."
+    )
+    gain: float = Field(0.0, ge=0, description="Weight in the loss of the error of R(g L) against g R(L).")
+    every: int = Field(1, ge=1, description="Steps from one that asks to the next; such a step costs a few more.")
 
 
 class ValidationConfig(_Table):
@@ -188,4 +209,12 @@ class RelighterConfig(_Table):
     lora: LoraConfig = Field(LoraConfig(), description="Size of the adapter (mode lora).")
     network: NetworkConfig = Field(NetworkConfig(), description="Size of the network (base = random).")
     dropout: DropoutConfig = Field(DropoutConfig(), description="How often conditions are left out in training.")
+    causal_frames: int = Field(
+        0,
+        ge=0,
+        description="Latent frames that a frame sees, itself and those before it, so that clips are made frame by "
+        "frame; 0: all of its chunk.",
+    )
+    distill: DistillConfig = Field(DistillConfig(), description="Few steps, learned from a trained run.")
+    physics: PhysicsConfig = Field(PhysicsConfig(), description="Laws of light in the loss.")
     validation: ValidationConfig = Field(ValidationConfig(), description="What training is watched by.")
