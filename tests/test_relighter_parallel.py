@@ -14,8 +14,11 @@ from safetensors.torch import load_file
 from two_processes import prepare, train_all
 
 from litdome.errors import ConfigError
-from litdome.train_plugins.relighter.config import RelighterConfig
-from litdome.train_plugins.relighter.parallel import Processes, need_fit
+from litdome.train_plugins.relighter.checkpoints import Trained
+from litdome.train_plugins.relighter.config import NetworkConfig, RelighterConfig
+from litdome.train_plugins.relighter.model import WeightAverage, trainable
+from litdome.train_plugins.relighter.parallel import Processes, in_shares, need_fit
+from litdome.train_plugins.relighter.weights import random_base
 from litdome.train_plugins.run import RunFolder
 
 TESTS = Path(__file__).parent
@@ -58,6 +61,31 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
             found = load_file(run.path / "checkpoints/step-000003" / file)
             for key, value in load_file(expected.path / "checkpoints/step-000003" / file).items():
                 assert torch.allclose(found[key], value, rtol=1e-3, atol=1e-4), (name, file, key)
+
+
+def test_a_look_at_the_averaged_weights_leaves_shared_training_as_it_was() -> None:
+    torch.manual_seed(0)
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        network = random_base(NetworkConfig(heads=1, head_dim=12, blocks=1, adaln_dim=2), 0).network
+        model = in_shares(network.requires_grad_(True), RelighterConfig(mode="full"), Processes(0, 1, "cpu"))
+        weights = trainable(network)
+        average = WeightAverage({name: value * 0.5 for name, value in weights.items()}, 0.9)
+        trained = Trained(network, weights, average, [])
+        latents, conditions = torch.randn(1, 48, 1, 8, 8), torch.randn(1, 8 * 49, 1, 8, 8)
+
+        def output() -> torch.Tensor:
+            found: torch.Tensor = model(latents, torch.zeros(1), conditions)
+            found.sum().backward()  # type: ignore[no-untyped-call]
+            return found.detach().clone()
+
+        before = output()
+        with trained.averaged(), torch.no_grad():
+            averaged = model(latents, torch.zeros(1), conditions).clone()
+        assert not torch.allclose(averaged, before, atol=1e-3)
+        assert torch.equal(output(), before)
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_settings_that_do_not_fit_the_processes_are_refused() -> None:

@@ -28,7 +28,7 @@ from litdome.train_plugins.relighter.model import (
 )
 from litdome.train_plugins.relighter.network import RelighterNetwork
 from litdome.train_plugins.relighter.optimizers import optimizer_tensors, restore_optimizers
-from litdome.train_plugins.relighter.parallel import Processes, like, whole
+from litdome.train_plugins.relighter.parallel import Processes, like, read_shares_anew, whole
 
 OPTIMIZER_FILE, STATE_FILE = "optimizer.safetensors", "state.json"
 CHOOSING = ("held_back/psnr", "validation/psnr")  # scores on training data; test splits choose nothing
@@ -72,11 +72,17 @@ class Trained:
     def averaged(self) -> Iterator[None]:
         """The network with its averaged weights for a while."""
         own = {name: value.detach().clone() for name, value in self.weights.items()}
-        _put(self.weights, self.average.average)
+        self._put(self.average.average)
         try:
             yield
         finally:
-            _put(self.weights, own)
+            self._put(own)
+
+    @torch.no_grad()
+    def _put(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in self.weights.items():
+            value.copy_(values[name])
+        read_shares_anew(self.network)
 
 
 def save_checkpoint(
@@ -130,12 +136,6 @@ def load_checkpoint(checkpoint: Path, trained: Trained, config: RelighterConfig)
 def choosing_score(scores: Mapping[str, float]) -> float | None:
     """The score that the best checkpoint is kept by; None where no training data is held back."""
     return next((scores[name] for name in CHOOSING if name in scores), None)
-
-
-@torch.no_grad()
-def _put(weights: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> None:
-    for name, value in weights.items():
-        value.copy_(values[name])
 
 
 def _remove_old(run: Path, keep: int, best_step: int | None) -> None:

@@ -88,6 +88,11 @@ def spread(network: RelighterNetwork, config: RelighterConfig, processes: Proces
             warnings.simplefilter("ignore", FutureWarning)  # the option's new name is not in older torch
             # positions are the same everywhere: nothing to send before each pass
             return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
+    return in_shares(network, config, processes)
+
+
+def in_shares(network: RelighterNetwork, config: RelighterConfig, processes: Processes) -> nn.Module:
+    """The network with weights, gradients and optimizer state in shares, one for each process."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
@@ -108,6 +113,15 @@ def gradients_sent(model: nn.Module, now: bool) -> Iterator[None]:
         wrapped.set_requires_gradient_sync(now)
     with wrapped.no_sync() if hasattr(model, "no_sync") and not now else nullcontext():
         yield
+
+
+def read_shares_anew(network: nn.Module) -> None:
+    """Let a network whose shares were written to forget what it put together of them before.
+
+    Its blocks do so after every pass, the layers around them only after a backward pass.
+    """
+    if hasattr(network, "reshard"):
+        cast(Any, network).reshard()
 
 
 def whole(value: Tensor) -> Tensor:
