@@ -87,6 +87,20 @@ def chunk_layout(sampling: SamplingConfig, temporal: int) -> Layout:
     return Layout(frames, overlap, temporal)
 
 
+def frame_by_frame(temporal: int) -> Layout:
+    """The layout of a causal network.
+
+    Raises:
+        ConfigError: An autoencoder that needs several pictures for a latent frame.
+    """
+    if temporal > 1:
+        raise ConfigError(
+            f"causal_frames: this autoencoder puts {temporal} pictures into a latent frame, frame by frame needs 1",
+            hint="--set causal_frames=0",
+        )
+    return Layout(1, 0, 1)
+
+
 def chunked(clip: Iterable[Picture], layout: Layout) -> Iterator[list[Picture]]:
     """Lists of ``layout.frames`` pictures, each beginning with the last ones of the list before.
 

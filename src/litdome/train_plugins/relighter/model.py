@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from litdome.errors import PluginError, StoreError
+from litdome.train_plugins.relighter.causal import make_causal
 from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.convert import check_state
 from litdome.train_plugins.relighter.network import RelighterNetwork
 from litdome.train_plugins.relighter.tiling import TiledAutoencoder
-from litdome.train_plugins.relighter.weights import Base, open_base, without_cross_attention
+from litdome.train_plugins.relighter.weights import Base, open_base
 
 log = logging.getLogger(__name__)
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
@@ -28,13 +29,15 @@ FULL_FILE, AVERAGE_FILE = "weights.safetensors", "average.safetensors"
 AVERAGE_FOLDER = "average"  # of an adapter: a file as diffusers loads it
 
 
+def open_frozen(config: RelighterConfig, seed: int) -> Base:
+    """The base as it renders before any training."""
+    return _open(config, seed, torch.bfloat16 if config.precision == "bfloat16" else torch.float32)
+
+
 def open_trainable(config: RelighterConfig, seed: int) -> Base:
     """The base with what trains switched on: the adapter's matrices, or all weights."""
     frozen_half = config.mode == "lora" and config.precision == "bfloat16"
-    dtype = torch.bfloat16 if frozen_half else torch.float32
-    base = without_cross_attention(open_base(config.base, config.network, seed, dtype=dtype))
-    if config.tile_px:
-        base = replace(base, autoencoder=TiledAutoencoder(base.autoencoder, config.tile_px))
+    base = _open(config, seed, torch.bfloat16 if frozen_half else torch.float32)
     network = base.network
     if config.mode == "full":
         network.requires_grad_(True)
@@ -143,6 +146,17 @@ class WeightAverage:
         decay = min(self._decay, (1 + step) / (10 + step))
         for name, value in weights.items():
             self.average[name].lerp_(value.detach(), 1 - decay)
+
+
+def _open(config: RelighterConfig, seed: int, dtype: torch.dtype) -> Base:
+    """The base as the settings have it, its network's weights in ``dtype``; an autoencoder never trains."""
+    reduced = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+    base = open_base(config.base, config.network, seed, dtype=dtype, autoencoder_dtype=reduced)
+    if config.causal_frames:
+        make_causal(base.network, config.causal_frames)
+    if config.tile_px:
+        base = replace(base, autoencoder=TiledAutoencoder(base.autoencoder, config.tile_px))
+    return base
 
 
 def _add_adapter(network: RelighterNetwork, config: RelighterConfig, seed: int) -> None:

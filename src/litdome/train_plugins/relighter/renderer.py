@@ -13,19 +13,21 @@ from litdome.errors import ConfigError, InputError
 from litdome.train_plugins.protocol import Rendered
 from litdome.train_plugins.relighter.autoencoder import Autoencoder
 from litdome.train_plugins.relighter.batches import as_video, before_black, condition_keys, input_keys
+from litdome.train_plugins.relighter.causal import Past, remembering, window_of
 from litdome.train_plugins.relighter.chunks import (
     Layout,
     chunk_layout,
     chunked,
     denoise_together,
     faded_agreement,
+    frame_by_frame,
     joined,
     restart,
 )
 from litdome.train_plugins.relighter.conditions import assemble_conditions
 from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.network import RelighterNetwork
-from litdome.train_plugins.relighter.sampler import Denoiser, Given, noise_schedule, sample_euler, seeded_noise
+from litdome.train_plugins.relighter.sampler import Denoiser, Given, noise_schedule, sample_euler, still_noise
 
 
 class RelighterRenderer:
@@ -66,7 +68,8 @@ class RelighterRenderer:
     ) -> Iterator[Tensor]:
         """Relight a clip picture by picture; memory does not grow with its length.
 
-        Pictures are asked for a chunk ahead (with seams ``latent`` as many chunks as there are steps).
+        Pictures are asked for a chunk ahead (with seams ``latent`` as many chunks as there are steps); a causal network
+        asks for one.
 
         Args:
             clip: What `reads` names for each picture, shape (c, h, w) each, at least one picture.
@@ -85,14 +88,17 @@ class RelighterRenderer:
         pictures = iter(clip)
         ahead = list(islice(pictures, 2))
         sampling = self._config.sampling
+        is_causal = window_of(self._network) > 0
         layout = self._layout() if len(ahead) > 1 else Layout(1, 0, self._autoencoder.temporal)
-        goes_on = sampling.seams == "prefix" and layout.overlap > 0
+        goes_on = not is_causal and sampling.seams == "prefix" and layout.overlap > 0
         known = max(0, (len(before) - layout.overlap) // layout.step) * layout.step if goes_on else 0
         yield from (codes / 255 for codes in before[:known])
         prepared = _Conditions(self._config, self._autoencoder, self._device)
         rest = islice(chain(ahead, pictures), known, None)
         chunks = (prepared.encode(chunk, layout) for chunk in chunked(rest, layout))
-        if sampling.seams == "latent":
+        if is_causal:
+            made = self._one_by_one(chunks, seed)
+        elif sampling.seams == "latent":
             made = self._together(chunks, layout, seed)
         elif goes_on:
             made = self._each_from_the_last(
@@ -104,10 +110,30 @@ class RelighterRenderer:
 
     def resume_at(self, done: int) -> int:
         """Where `stream` must begin a clip again of which ``done`` pictures are there."""
+        window = window_of(self._network)
+        if window:  # what a picture can know of: through every block of every step, a window further back
+            seen = self._config.sampling.steps * len(self._network.transformer_blocks) * (window - 1)
+            return max(0, done - seen)
         return restart(done, self._layout(), self._config.sampling)
 
     def _layout(self) -> Layout:
+        if window_of(self._network):
+            return frame_by_frame(self._autoencoder.temporal)
         return chunk_layout(self._config.sampling, self._autoencoder.temporal)
+
+    def _one_by_one(self, chunks: Iterator[_Chunk], seed: int) -> Iterator[Tensor]:
+        """Pictures that a causal network makes frame by frame, with a past of its own at every step of the sampler."""
+        pasts = [Past() for _ in range(self._config.sampling.steps)]
+        for chunk in chunks:
+            steps, plain = iter(pasts), self._denoiser(chunk)
+
+            def denoise(noisy: Tensor, level: Tensor, steps: Iterator[Past] = steps, plain: Denoiser = plain) -> Tensor:
+                with remembering(self._network, next(steps)):
+                    return plain(noisy, level)
+
+            with torch.no_grad():
+                latents = sample_euler(denoise, self._noise(chunk, seed), self._sigmas())
+                yield self._decode(latents)[: chunk.count].cpu()
 
     def _each_from_the_last(
         self, chunks: Iterator[_Chunk], layout: Layout, seed: int, before: Sequence[Tensor]
@@ -156,9 +182,8 @@ class RelighterRenderer:
         return noise_schedule(self._config.sampling.steps, self._config.noise.sigma_max)
 
     def _noise(self, chunk: _Chunk, seed: int) -> Tensor:
-        # one noise for every frame of every chunk: what is random stays put over time
-        still = (1, chunk.shape[1], 1, *chunk.shape[3:])
-        return seeded_noise(still, seed).expand(chunk.shape).to(self._device)
+        # the same for every chunk
+        return still_noise(tuple(chunk.shape), seed).to(self._device)
 
     def _decode(self, latents: Tensor) -> Tensor:
         """Pictures of a chunk, shape (t, 3, h, w), 0..1."""

@@ -55,6 +55,11 @@ def seeded_noise(shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def still_noise(shape: tuple[int, ...], seed: int) -> Tensor:
+    """One picture of noise for every frame, shape (b, c, t, h, w): what is random stays put over time."""
+    return seeded_noise((*shape[:2], 1, *shape[3:]), seed).expand(shape)
+
+
 @dataclass(frozen=True)
 class Given:
     """Latent frames that a clip begins with, because they are known.
