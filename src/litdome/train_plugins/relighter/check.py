@@ -12,10 +12,11 @@ from litdome.train_plugins.protocol import DatasetView, Problem
 from litdome.train_plugins.relighter.autoencoder import HaarAutoencoder
 from litdome.train_plugins.relighter.base_folder import read_record, tensor_files
 from litdome.train_plugins.relighter.batches import need_whole_patches, sample_keys
-from litdome.train_plugins.relighter.chunks import chunk_layout
+from litdome.train_plugins.relighter.chunks import chunk_layout, frame_by_frame
 from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.samples import TrainingSamples, training_samples
 from litdome.train_plugins.relighter.selection import hold_back, with_light
+from litdome.train_plugins.relighter.teacher import find_teacher
 from litdome.train_plugins.relighter.validation import lacking_drivers
 from litdome.train_plugins.relighter.weights import find_base
 
@@ -29,7 +30,7 @@ FIXES = {  # of missing sample keys
 
 def find_problems(data: DatasetView, config: RelighterConfig) -> list[Problem]:
     """Problems of this data with this configuration; one sample is read, and what the base says of itself."""
-    found = [*_setting_problems(config), *_key_problems(data, config)]
+    found = [*_setting_problems(config), *_key_problems(data, config), *_few_step_problems(data, config)]
     if len(data) == 0:
         return [*found, Problem("error", "dataset: 0 samples in this split", "litdome dataset show DATASET")]
     if any(problem.severity == "error" for problem in found):
@@ -64,6 +65,9 @@ def _setting_problems(config: RelighterConfig) -> Iterator[Problem]:
     if config.sampling.seams == "prefix" and config.prefix.share == 0:
         message = "sampling.seams = prefix, but with prefix.share = 0 the network never learns to go on"
         yield Problem("error", message, "--set prefix.share=0.5 --set clip_frames=57")
+    if config.physics.superposition + config.physics.gain > 0 and "env_log" not in config.env:
+        message = "physics makes its lights out of env_log, which is not in env"
+        yield Problem("error", message, '--set \'env=["env_ldr", "env_log"]\'')
     if config.drivers is None:
         return
     if "flat" not in config.buffers:
@@ -77,6 +81,21 @@ def _setting_problems(config: RelighterConfig) -> Iterator[Problem]:
     if config.masks == "off":
         message = "masks = off: drivers stand before black, the relit pictures before the stage"
         yield Problem("warning", message, "--set masks=black")
+
+
+def _few_step_problems(data: DatasetView, config: RelighterConfig) -> Iterator[Problem]:
+    if config.causal_frames and config.clip_frames == 1:
+        message = f"causal_frames = {config.causal_frames}, but a clip of 1 picture has no past to learn from"
+        yield Problem("warning", message, "--set clip_frames=8")
+    if config.distill.teacher is None:
+        return
+    try:
+        find_teacher(data, config)
+    except LitdomeError as error:
+        yield _as_problem(error)
+    if config.sampling.steps >= config.distill.steps:
+        message = f"sampling.steps = {config.sampling.steps} are no fewer than the teacher's {config.distill.steps}"
+        yield Problem("warning", message, "--set sampling.steps=1")
 
 
 def _key_problems(data: DatasetView, config: RelighterConfig) -> Iterator[Problem]:
@@ -149,7 +168,7 @@ def _base_problems(samples: TrainingSamples, config: RelighterConfig) -> Iterato
         yield _as_problem(error)
         return
     try:
-        chunk_layout(config.sampling, temporal)
+        frame_by_frame(temporal) if config.causal_frames else chunk_layout(config.sampling, temporal)
     except LitdomeError as error:  # training works, relighting a clip with this run will not
         yield Problem("warning", error.message, error.hint or "")
     if noise is not None and noise != config.noise:

@@ -77,10 +77,10 @@ class LatentCache:
         self._kept: dict[int, _Latents] = {}
         self._lights: dict[str, Tensor] = {}
         self._room = config.latent_cache_mb * 2**20
-        self._files: _Files | None = None
+        self._files: LatentFiles | None = None
         if folder is not None:
             made_of = _digest([identity.encode(), *_bytes_of(vars(autoencoder)), repr(self._keys).encode()])
-            self._files = _Files(folder / made_of, made_of)
+            self._files = LatentFiles(folder / made_of, made_of)
 
     def batches(self, indices: Sequence[int]) -> list[tuple[list[int], Batch]]:
         """The samples as batches, one for each size and length among them, with their places among ``indices``."""
@@ -163,7 +163,7 @@ class LatentCache:
 
 
 @dataclass(frozen=True)
-class _Files:
+class LatentFiles:
     """Latents on disk.
 
     Attributes:

@@ -86,11 +86,16 @@ def edm_losses(network: nn.Module, batch: Batch, sigmas: Tensor, noise: Tensor, 
     level = scale.c_noise.flatten() if sigmas.dim() == 1 else scale.c_noise
     output: Tensor = network(scale.c_in * noisy, level, batch.conditions)
     error: Tensor = (output.float() - target) ** 2 * channel_weight[:, None, None, None]
-    if batch.weight is None:
+    return weighted_mean(error, batch.weight)
+
+
+def weighted_mean(error: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean of every sample, shape (b,), of errors (b, c, t, h, w) with weights of places (b, 1, t, h, w) or None."""
+    if weight is None:
         return error.mean(dim=(1, 2, 3, 4))
-    weighted = error.mean(dim=1, keepdim=True) * batch.weight
+    weighted = error.mean(dim=1, keepdim=True) * weight
     # a sample in which nothing counts has no loss
-    return weighted.sum(dim=(1, 2, 3, 4)) / batch.weight.sum(dim=(1, 2, 3, 4)).clamp_min(1e-6)
+    return weighted.sum(dim=(1, 2, 3, 4)) / weight.sum(dim=(1, 2, 3, 4)).clamp_min(1e-6)
 
 
 def losses_by_sigma(losses: Tensor, sigmas: Tensor) -> dict[str, float]:

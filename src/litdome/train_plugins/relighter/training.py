@@ -27,6 +27,7 @@ from litdome.train_plugins.relighter.checkpoints import (
 )
 from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.cost import memory_advice, memory_in_use, need_device
+from litdome.train_plugins.relighter.distillation import Distillation, Targets
 from litdome.train_plugins.relighter.latent_cache import LatentCache, cache_folder
 from litdome.train_plugins.relighter.model import WeightAverage, load_weights, open_trainable, trainable
 from litdome.train_plugins.relighter.objective import (
@@ -39,11 +40,14 @@ from litdome.train_plugins.relighter.objective import (
 )
 from litdome.train_plugins.relighter.optimizers import build_optimizers, set_rate
 from litdome.train_plugins.relighter.parallel import gradients_sent, join_processes, need_fit, spread, whole
+from litdome.train_plugins.relighter.physics_loss import PhysicsLoss
 from litdome.train_plugins.relighter.sample_names import sample_name
 from litdome.train_plugins.relighter.samples import training_samples
+from litdome.train_plugins.relighter.teacher import find_teacher, open_teacher, start_as
 from litdome.train_plugins.relighter.validation import Validation, validation_views
 
 NAMED_SAMPLES = 4  # in an error
+LAWS = ("superposition_error", "gain_error")
 
 
 def train(data: DatasetView, config: RelighterConfig, run: Run) -> None:
@@ -76,6 +80,9 @@ class Training:
         base = open_trainable(config, run.seed)
         network, self.autoencoder = base.network.to(self.device), base.autoencoder.to(self.device)
         checkpoint = run.latest_checkpoint()
+        teacher = None if config.distill.teacher is None else find_teacher(data, config)
+        if teacher is not None and checkpoint is None:
+            start_as(network, config, teacher)
         if checkpoint is not None:
             load_weights(checkpoint, network, config, average=False)
         if config.gradient_checkpointing:
@@ -91,15 +98,15 @@ class Training:
         if checkpoint is not None:
             self.standing = load_checkpoint(checkpoint, self.trained, config)
         self._channel_weight = channel_weight(self.autoencoder, config).to(self.device)
+        self._physics = PhysicsLoss(config, self.autoencoder)
         self.validation = Validation(validation_views(data, config), config, self.autoencoder, run)
-        self._cache = LatentCache(
-            self.data,
-            config,
-            self.autoencoder,
-            self.device,
-            folder=cache_folder(data, config, run),
-            identity=self.data.identity,
-        )
+        folder, identity = cache_folder(data, config, run), self.data.identity
+        self._cache = LatentCache(self.data, config, self.autoencoder, self.device, folder=folder, identity=identity)
+        self._distillation: Distillation | None = None
+        if teacher is not None:
+            asked = open_teacher(teacher, network, config, self.device)
+            targets = Targets(asked, config, run.seed, folder=folder, identity=f"{identity} {teacher.identity}")
+            self._distillation = Distillation(targets, config, self.autoencoder, self._channel_weight, len(self.data))
         self._began = time.monotonic() - self.standing.seconds
 
     def run_to_end(self) -> None:
@@ -153,7 +160,8 @@ class Training:
         draws = range(step * config.batch, (step + 1) * config.batch)
         rank, world = self.processes.rank, self.processes.world
         here = self._backward(draws[rank::world])
-        losses, sigmas = self.processes.gather(here).view(world, -1, 2).transpose(0, 1).reshape(-1, 2).unbind(1)
+        found = self.processes.gather(here).view(world, -1, 4).transpose(0, 1).reshape(-1, 4)
+        losses, sigmas, laws = found[:, 0], found[:, 1], found[:, 2:].mean(dim=0).tolist()
         norm = float(whole(torch.nn.utils.clip_grad_norm_(list(self.trained.weights.values()), config.clip_norm)))
         self._need_finite(losses, norm, draws)
         for optimizer in self.trained.optimizers:
@@ -167,27 +175,43 @@ class Training:
             "samples_per_second": config.batch / (time.perf_counter() - began),
             "memory_gb": memory_in_use(self.device) / 1e9,
             **losses_by_sigma(losses, sigmas),
+            **(dict(zip(LAWS, laws, strict=True)) if self._physics.is_due(step) else {}),
         }
 
     def _backward(self, draws: Sequence[int]) -> Tensor:
-        """Gradients of the mean loss; loss and noise level of every draw, shape (draw, 2), float32, on the CPU."""
+        """Gradients of the mean loss; of every draw loss, noise level and what `LAWS` names (0 where not asked), shape
+        (draw, 4), float32, on the CPU."""
         parts = [part.tolist() for part in np.array_split(np.asarray(draws), min(self.config.accumulate, len(draws)))]
-        found = torch.empty(len(draws), 2)
+        found = torch.zeros(len(draws), 4)
         done = 0
         for number, part in enumerate(parts):
             batches = self._cache.batches([self.order.pick(draw) for draw in part])
             for place, (places, batch) in enumerate(batches):
+                rows = [done + at for at in places]
+                if self._physics.is_due(self.standing.step):
+                    found[rows, 2:] = self._backward_of_laws(batch, [part[at] for at in places], len(draws))
                 last = number == len(parts) - 1 and place == len(batches) - 1
                 with gradients_sent(self.model, last):
                     losses, sigmas = self._losses(batch, [part[at] for at in places])
                     # processes average their gradients, of the same number of draws each
                     (losses.sum() / len(draws)).backward()  # type: ignore[no-untyped-call]
-                found[[done + at for at in places]] = torch.stack([losses.detach().float().cpu(), sigmas], dim=1)
+                found[rows, :2] = torch.stack([losses.detach().float().cpu(), sigmas], dim=1)
             done += len(part)
         return found
 
+    def _backward_of_laws(self, batch: Batch, draws: Sequence[int], count: int) -> Tensor:
+        """Gradients of the laws of light; the errors of every sample, shape (b, 2), on the CPU."""
+        with gradients_sent(self.model, False):
+            errors = self._physics.errors(self.model, batch, [_generator(self.run.seed, draw, 1) for draw in draws])
+            (self._physics.weighed(errors).sum() / count).backward()  # type: ignore[no-untyped-call]
+        return errors.detach().float().cpu()
+
     def _losses(self, batch: Batch, draws: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Losses and noise levels of a batch, each sample with the random numbers of its draw."""
+        if self._distillation is not None:
+            half = self.config.precision == "bfloat16"
+            with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=half):
+                return self._distillation.losses(self.model, batch, [self.order.pick(draw) for draw in draws], draws)
         config, ones, levels, noises, sigmas = self.config, [], [], [], []
         for at, draw in enumerate(draws):
             generator = _generator(self.run.seed, draw)
@@ -241,8 +265,8 @@ class Training:
         return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, self._progress())))
 
 
-def _generator(seed: int, draw: int) -> torch.Generator:
-    return torch.Generator().manual_seed(int(np.random.SeedSequence((seed, draw)).generate_state(1)[0]))
+def _generator(*entropy: int) -> torch.Generator:
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
