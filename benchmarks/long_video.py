@@ -37,7 +37,7 @@ from litdome.train_plugins.relighter import RelighterTrainer
 from litdome.train_plugins.relighter.config import NoiseConfig, PrefixConfig, RelighterConfig, SamplingConfig
 from litdome.train_plugins.relighter.renderer import RelighterRenderer
 from litdome.train_plugins.relighter.sampler import seeded_noise
-from litdome.train_plugins.relighter.weights import open_base, without_cross_attention
+from litdome.train_plugins.relighter.weights import open_base
 from litdome.train_plugins.run import RunFolder
 
 HELD_OUT_FIRST_SEED = 10_000
@@ -104,7 +104,7 @@ def open_model(name: str) -> WithNoise:
         found = RelighterTrainer().load(run, "cpu")
         return WithNoise(found._network, found._autoencoder, config, "cpu")  # type: ignore[attr-defined]
     config = RelighterConfig(base=name)
-    base = without_cross_attention(open_base(name, config.network, 0))
+    base = open_base(name, config.network, 0)
     config = config.model_copy(update={"noise": base.noise or config.noise})
     return WithNoise(base.network, base.autoencoder, config, "cpu")
 

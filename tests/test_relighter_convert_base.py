@@ -18,9 +18,11 @@ from litdome.cli import run
 from litdome.errors import InputError, MissingWeightsError, StoreError
 from litdome.train_plugins.checks import SyntheticView
 from litdome.train_plugins.relighter import RelighterTrainer, base_folder
+from litdome.train_plugins.relighter.autoencoder import CosmosAutoencoder
 from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.convert import check_original, original_layout
 from litdome.train_plugins.relighter.convert_base import TOKENIZER_FILES, convert_base
+from litdome.train_plugins.relighter.model import open_trainable
 from litdome.train_plugins.relighter.network import NetworkShape
 from litdome.train_plugins.relighter.weights import load_base, open_base
 from litdome.train_plugins.run import RunFolder
@@ -169,6 +171,16 @@ def test_other_sizes_convert_in_parts_and_in_half_precision(
 
     plain = CosmosTransformer3DModel.from_pretrained(tmp_path / "base" / "transformer")
     assert torch.equal(plain.state_dict()["transformer_blocks.1.ff.net.2.weight"], theirs.bfloat16())
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_the_tokenizer_is_half_precision_on_a_gpu_as_the_settings_say(base: Path, mode: str) -> None:
+    for precision, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
+        settings = RelighterConfig.model_validate({"base": str(base), "precision": precision, "mode": mode})
+        tokenizer = open_trainable(settings, 0).autoencoder
+        assert isinstance(tokenizer, CosmosAutoencoder)
+        assert tokenizer.to("cpu").model.dtype == torch.float32
+        assert tokenizer.to("meta").model.dtype == dtype  # of any device but a CPU
 
 
 def test_a_base_of_the_weights_folder_is_opened_by_its_name(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

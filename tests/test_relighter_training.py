@@ -130,6 +130,19 @@ def test_references_are_the_untrained_base_and_the_autoencoder(tmp_path: Path, b
     assert "base" not in RelighterTrainer().references(fit(tmp_path / "random", config()), "cpu")
 
 
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_in_bfloat16_what_renders_is_stored_so_whatever_trained(tmp_path: Path, base: Path, mode: str) -> None:
+    run = fit(tmp_path / "run", config(mode=mode, base=str(base), precision="bfloat16", learning_rate=0.05, steps=1))
+    trainer = RelighterTrainer()
+    for renderer in (trainer.load(run, "cpu"), trainer.references(run, "cpu")["base"]):
+        weights = dict(renderer._network.named_parameters())  # type: ignore[attr-defined]
+        assert {w.dtype for name, w in weights.items() if "lora" not in name} == {torch.bfloat16}
+    settings = run.config(RelighterConfig)
+    assert isinstance(settings, RelighterConfig)
+    stored = open_trainable(settings, 0).network.input_weight.dtype
+    assert stored == (torch.float32 if mode == "full" else torch.bfloat16)
+
+
 def test_an_adapter_that_changes_nothing_is_refused(tmp_path: Path, base: Path) -> None:
     run = fit(tmp_path / "run", config(mode="lora", base=str(base)))
     checkpoint = run.latest_checkpoint()

@@ -34,9 +34,15 @@ def open_frozen(config: RelighterConfig, seed: int) -> Base:
     return _open(config, seed, torch.bfloat16 if config.precision == "bfloat16" else torch.float32)
 
 
-def open_trainable(config: RelighterConfig, seed: int) -> Base:
-    """The base with what trains switched on: the adapter's matrices, or all weights."""
-    frozen_half = config.mode == "lora" and config.precision == "bfloat16"
+def open_trainable(config: RelighterConfig, seed: int, *, to_render: bool = False) -> Base:
+    """The base with what trains switched on: the adapter's matrices, or all weights.
+
+    Args:
+        config: Its ``precision`` is also that of stored weights which do not train.
+        seed: Of a random base, and of a fresh adapter.
+        to_render: Nothing trains any more.
+    """
+    frozen_half = config.precision == "bfloat16" and (config.mode == "lora" or to_render)
     base = _open(config, seed, torch.bfloat16 if frozen_half else torch.float32)
     network = base.network
     if config.mode == "full":

@@ -59,7 +59,7 @@ class RelighterTrainer:
         if checkpoint is None:
             raise PluginError(f"{run.path}: no checkpoint yet", hint=f"litdome train --resume {run.path}")
         need_room_to_render(config, device)
-        base = open_trainable(config, run.seed)
+        base = open_trainable(config, run.seed, to_render=True)
         load_weights(checkpoint, base.network, config, average=True)
         network = base.network.to(device)
         if config.mode == "lora":
@@ -67,12 +67,18 @@ class RelighterTrainer:
         return RelighterRenderer(network, base.autoencoder.to(device), config, device)
 
     def references(self, run: Run, device: str) -> dict[str, Renderer]:
-        """What a run is compared with: its base before training (none for random), and the autoencoder's ceiling."""
+        """What a run is compared with: its base before training (none for random), and the autoencoder's ceiling.
+
+        Raises:
+            PluginError: Too little room.
+        """
+        from litdome.train_plugins.relighter.model import open_frozen
         from litdome.train_plugins.relighter.renderer import AutoencoderCeiling, RelighterRenderer
-        from litdome.train_plugins.relighter.weights import open_base, without_cross_attention
+        from litdome.train_plugins.relighter.room import need_room_to_render
 
         config = _config_of(run)
-        base = without_cross_attention(open_base(config.base, config.network, run.seed))
+        need_room_to_render(config, device)
+        base = open_frozen(config, run.seed)
         autoencoder = base.autoencoder.to(device)
         found: dict[str, Renderer] = {"autoencoder": AutoencoderCeiling(autoencoder, device)}
         if config.base != "random":

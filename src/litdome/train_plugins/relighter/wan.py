@@ -129,12 +129,13 @@ class WanAutoencoder:
         return self
 
 
-def load_wan(folder: Path, dtype: torch.dtype) -> tuple[WanRelighter, WanAutoencoder]:
+def load_wan(folder: Path, dtype: torch.dtype, autoencoder_dtype: torch.dtype) -> tuple[WanRelighter, WanAutoencoder]:
     """Open a folder of Wan 2.1 as diffusers publishes it; what conditions will enter by starts at zero.
 
     Args:
         folder: With transformer/ and vae/.
-        dtype: Precision of the weights.
+        dtype: Precision of the network's weights.
+        autoencoder_dtype: Precision of the autoencoder on a GPU.
 
     Raises:
         InputError: Weights that cannot be read, or of a variant that already hears other conditions.
@@ -156,7 +157,7 @@ def load_wan(folder: Path, dtype: torch.dtype) -> tuple[WanRelighter, WanAutoenc
     for part in (network, model):
         nn.Module.requires_grad_(part, False)
         part.eval()
-    return network, WanAutoencoder(model, dtype)
+    return network, WanAutoencoder(model, autoencoder_dtype)
 
 
 @torch.no_grad()

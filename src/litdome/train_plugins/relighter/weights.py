@@ -74,13 +74,21 @@ def random_base(config: NetworkConfig, seed: int) -> Base:
         return Base(network, shape, autoencoder, None)
 
 
-def open_base(base: str, config: NetworkConfig, seed: int, *, dtype: torch.dtype = torch.float32) -> Base:
+def open_base(
+    base: str,
+    config: NetworkConfig,
+    seed: int,
+    *,
+    dtype: torch.dtype = torch.float32,
+    autoencoder_dtype: torch.dtype | None = None,
+) -> Base:
     """What ``base`` names: tiny, random, a folder, or one in the weights folder (`litdome.weights`).
 
     Args:
         config: Size of a random one.
         seed: Of a random one.
         dtype: Precision of its weights.
+        autoencoder_dtype: Precision of the autoencoder on a GPU; that of the weights by default.
 
     Raises:
         MissingWeightsError: No base there.
@@ -89,7 +97,7 @@ def open_base(base: str, config: NetworkConfig, seed: int, *, dtype: torch.dtype
     if base == "random":
         opened = random_base(config, seed)
         return replace(opened, network=opened.network.to(dtype))
-    return load_base(find_base(base), dtype=dtype)
+    return load_base(find_base(base), dtype=dtype, autoencoder_dtype=autoencoder_dtype)
 
 
 def find_base(base: str) -> Path:
@@ -109,11 +117,18 @@ def find_base(base: str) -> Path:
     )
 
 
-def load_base(folder: Path, *, dtype: torch.dtype = torch.float32, cross_attention: bool = False) -> Base:
+def load_base(
+    folder: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    autoencoder_dtype: torch.dtype | None = None,
+    cross_attention: bool = False,
+) -> Base:
     """Read a base folder.
 
     Args:
         dtype: Precision that its weights are cast to, one by one.
+        autoencoder_dtype: Precision of the autoencoder on a GPU; that of the weights by default.
         cross_attention: Keep attn2 and norm2 where the folder has them: needed for a context that is not zero.
 
     Raises:
@@ -122,12 +137,17 @@ def load_base(folder: Path, *, dtype: torch.dtype = torch.float32, cross_attenti
     """
     record = read_record(folder)
     if record.autoencoder == "wan":
-        network, autoencoder = load_wan(folder, dtype)
-        return Base(network, read_shape(folder, set()), autoencoder, record.noise)
-    return _load_cosmos(folder, record, dtype, cross_attention)
+        network, wan = load_wan(folder, dtype, autoencoder_dtype or dtype)
+        return Base(network, read_shape(folder, set()), wan, record.noise)
+    opened, shape = _load_cosmos(folder, dtype, cross_attention)
+    haar = record.autoencoder == "haar"
+    autoencoder = HaarAutoencoder() if haar else _load_tokenizer(folder, autoencoder_dtype or dtype)
+    if autoencoder.channels != shape.channels:
+        raise InputError(f"{folder}: latents of {autoencoder.channels} channels for a network of {shape.channels}")
+    return Base(opened, shape, autoencoder, record.noise)
 
 
-def _load_cosmos(folder: Path, record: BaseRecord, dtype: torch.dtype, cross_attention: bool) -> Base:
+def _load_cosmos(folder: Path, dtype: torch.dtype, cross_attention: bool) -> tuple[RelighterNetwork, NetworkShape]:
     state: dict[str, Tensor] = {}
     for file in tensor_files(folder):
         kept = {key: value for key, value in read_tensors(file).items() if not key.startswith(POSITIONS)}
@@ -140,10 +160,7 @@ def _load_cosmos(folder: Path, record: BaseRecord, dtype: torch.dtype, cross_att
     check_state(state, network.state_dict(), str(folder))
     network.load_state_dict(state, assign=True)
     network.learnable_pos_embed = SineAxisPositions(shape.heads * shape.head_dim, shape.max_size)
-    autoencoder = HaarAutoencoder() if record.autoencoder == "haar" else _load_tokenizer(folder, dtype)
-    if autoencoder.channels != shape.channels:
-        raise InputError(f"{folder}: latents of {autoencoder.channels} channels for a network of {shape.channels}")
-    return Base(network, shape, autoencoder, record.noise)
+    return network, shape
 
 
 def save_base(
@@ -153,14 +170,6 @@ def save_base(
     with new_base_folder(folder, replace=True) as part:
         write_transformer(part, shape, state, torch.bfloat16)
         write_record(part, BaseRecord(autoencoder="haar", noise=noise, note=note, licence="Apache-2.0"))
-
-
-def without_cross_attention(base: Base) -> Base:
-    """The same base with attn2 and norm2 left out, which changes nothing for a zero context."""
-    if not isinstance(base.network, RelighterNetwork):
-        return base
-    base.network.leave_out_cross_attention()
-    return replace(base, shape=replace(base.shape, context_dim=0))
 
 
 def _load_tokenizer(folder: Path, dtype: torch.dtype) -> CosmosAutoencoder:
