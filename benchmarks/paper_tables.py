@@ -1,0 +1,71 @@
+"""The paper's experiments in miniature, on the simulated stage: train, score, compare with what was expected.
+
+    python benchmarks/paper_tables.py [--only E1 E4] [--out DIR] [--base tiny] [--full] [--seeds N] [--tables]
+
+What is there is not done again, so it may be stopped at any time; ``results.md`` and ``results.json`` in DIR are of
+what has been run by then, written again after every seed of an experiment. ``--tables`` only writes them. What is
+expected of it lies in expected.toml and was written first. Prints the machine and its load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from paper.arms import EXPERIMENTS, Trial, plan
+from paper.runs import Runs
+from paper.scoring import score
+from paper.tables import write_tables
+from paper.takes import FULL, SMALL, Stage
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, default=EXPERIMENTS)
+    parser.add_argument("--out", type=Path, default=Path("paper-tables"))
+    parser.add_argument("--base", default="tiny")
+    parser.add_argument("--still-base", help="a base that never saw clips, for E3's control")
+    parser.add_argument("--full", action="store_true", help="overnight, not minutes")
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--tables", action="store_true", help="of what was run; run nothing")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    scale = FULL if given.full else SMALL
+    todo = plan(scale, tuple(given.only), given.still_base)
+    runs = Runs(Stage(given.out, scale), todo, given.base)
+    if not given.tables:
+        for seed in range(given.seeds or scale.seeds):
+            for trial in todo.trials:
+                if seed == 0 or not isinstance(trial.method, str):
+                    _run(runs, trial, seed)
+                if trial is last_of(todo.trials, trial.experiment):
+                    write_tables(runs, given.out)
+    write_tables(runs, given.out)
+
+
+def _run(runs: Runs, trial: Trial, seed: int) -> None:
+    began = time.monotonic()
+    rows = score(runs, trial, seed)
+    mean = sum(float(row["psnr"]) for row in rows if "psnr" in row) / max(1, sum("psnr" in row for row in rows))
+    what = f"{trial.experiment} {trial.arms[0]}, {trial.person}, seed {seed}"
+    print(f"{time.strftime('%H:%M:%S')} {what}: {mean:.2f} dB, {time.monotonic() - began:.0f} s", flush=True)
+
+
+def last_of(trials: tuple[Trial, ...], experiment: str) -> Trial:
+    """The last trial of an experiment."""
+    return [trial for trial in trials if trial.experiment == experiment][-1]
+
+
+if __name__ == "__main__":
+    main()
