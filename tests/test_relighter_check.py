@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import zarr
 from relighter_take import copied, write_all_drivers
+from safetensors.torch import save_file
 
 from litdome.datasets.views import DatasetView
 from litdome.train_plugins.checks import SyntheticView
 from litdome.train_plugins.protocol import Problem
+from litdome.train_plugins.relighter.base_folder import BaseRecord
 from litdome.train_plugins.relighter.check import find_problems
-from litdome.train_plugins.relighter.config import RelighterConfig
+from litdome.train_plugins.relighter.config import NoiseConfig, RelighterConfig
+from litdome.train_plugins.relighter.network import NetworkShape, transformer_arguments
 
 
 @pytest.fixture
 def data(relighter_data: DatasetView) -> DatasetView:
     return relighter_data.split("train")
+
+
+@pytest.fixture
+def cosmos_base(tmp_path: Path) -> Path:
+    """What a base whose autoencoder takes 8 pictures at once says of itself, without weights."""
+    for name in ("transformer", "vae"):
+        (tmp_path / name).mkdir()
+    shape = NetworkShape(heads=1, head_dim=12, blocks=1)
+    about = {"_class_name": "CosmosTransformer3DModel", **transformer_arguments(shape)}
+    (tmp_path / "transformer/config.json").write_text(json.dumps(about))
+    sides = {"spatial_compression_ratio": 4, "temporal_compression_ratio": 8}
+    (tmp_path / "vae/config.json").write_text(json.dumps(sides))
+    (tmp_path / "base.json").write_text(BaseRecord(autoencoder="cosmos", noise=NoiseConfig()).model_dump_json())
+    save_file({"proj_out.weight": torch.zeros(1)}, tmp_path / "transformer/diffusion_pytorch_model.safetensors")
+    return tmp_path
 
 
 def problems(data: object, **settings: object) -> list[Problem]:
@@ -45,6 +65,9 @@ def test_what_fits_has_no_problems(data: DatasetView) -> None:
         ({"buffers": ["basecolor"], "masks": "black"}, "needs flat among the buffers"),
         ({"masks": "random", "background_weight": 0.5}, "counts nothing of the background"),
         ({"clip_share": 0.5}, "of clips of 1 picture"),
+        ({"buffers": ["flat", "basecolor"]}, "the same condition"),
+        ({"sharded": True, "mode": "lora", "base": "tiny"}, "sharded is for mode = full"),
+        ({"sharded": True, "clip_frames": 2, "clip_share": 0.5}, "clips of one length"),
         ({"prefix": {"share": 0.5}}, "nothing to go on from"),
         ({"sampling": {"seams": "prefix"}}, "never learns to go on"),
         ({"drivers": "there", "use_compensated": True}, "drivers show the relit moment"),
@@ -72,6 +95,25 @@ def test_sizes_that_are_not_whole_in_latents_are_an_error() -> None:
             return {key: value[..., :30, :] for key, value in super().__getitem__(index).items()}
 
     assert any("30x48 px, not whole multiples of 8" in message for message in errors(Odd()))
+
+
+def test_pictures_larger_than_the_base_knows_are_an_error() -> None:
+    class Large(SyntheticView):
+        def __getitem__(self, index: int) -> dict[str, object]:  # type: ignore[override]
+            return {**super().__getitem__(index), "relit": torch.zeros(1, 3, 704, 1280)}
+
+    (found,) = (problem for problem in problems(Large()) if problem.severity == "error")
+    assert found.message == "pictures of 704x1280 px, base random takes up to 960x960"
+    assert found.hint.endswith("--set size.height=528 --set size.width=960")
+
+
+def test_clips_that_are_not_whole_in_latent_frames_are_an_error(data: DatasetView, cosmos_base: Path) -> None:
+    settings = {"base": str(cosmos_base), "sampling": {"chunk_frames": 9, "overlap_frames": 0}}
+    found = [problem for problem in problems(data, **settings, clip_frames=2) if problem.severity == "error"]
+    assert [(problem.message, problem.hint) for problem in found] == [
+        ("clip_frames = 2: this base takes one picture more than a multiple of 8", "--set clip_frames=9")
+    ]
+    assert errors(data, **settings) == []
 
 
 def test_masks_that_are_not_there_or_empty_are_told(tmp_path: Path, data: DatasetView) -> None:

@@ -19,6 +19,7 @@ from litdome.errors import InputError, MissingWeightsError, StoreError
 from litdome.train_plugins.checks import SyntheticView
 from litdome.train_plugins.relighter import RelighterTrainer, base_folder
 from litdome.train_plugins.relighter.autoencoder import CosmosAutoencoder
+from litdome.train_plugins.relighter.batches import as_video
 from litdome.train_plugins.relighter.config import RelighterConfig
 from litdome.train_plugins.relighter.convert import check_original, original_layout
 from litdome.train_plugins.relighter.convert_base import TOKENIZER_FILES, convert_base
@@ -181,6 +182,13 @@ def test_the_tokenizer_is_half_precision_on_a_gpu_as_the_settings_say(base: Path
         assert isinstance(tokenizer, CosmosAutoencoder)
         assert tokenizer.to("cpu").model.dtype == torch.float32
         assert tokenizer.to("meta").model.dtype == dtype  # of any device but a CPU
+
+
+def test_a_clip_that_is_not_whole_in_latent_frames_is_refused(base: Path) -> None:
+    tokenizer = load_base(base).autoencoder
+    assert as_video(torch.zeros(tokenizer.temporal + 1, 3, 16, 16), "relit", tokenizer).shape[2] == 9
+    with pytest.raises(InputError, match=r"relit: 2 pictures, .* one more than a multiple of 8"):
+        as_video(torch.zeros(2, 3, 16, 16), "relit", tokenizer)
 
 
 def test_a_base_of_the_weights_folder_is_opened_by_its_name(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

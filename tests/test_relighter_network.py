@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
+from litdome.errors import InputError
 from litdome.train_plugins.relighter.network import NetworkShape, RelighterNetwork, SineAxisPositions, build_network
 
 SHAPE = NetworkShape(channels=4, heads=2, head_dim=12, blocks=2, adaln_dim=4, context_dim=6, max_size=(8, 32, 32))
@@ -44,6 +46,13 @@ def test_padding_and_frame_rate_matter() -> None:
     usual = made(*inputs())
     assert (made(*inputs(), padding_mask=torch.ones(2, 1, 48, 64)) - usual).abs().max() > 1e-3
     assert (made(*inputs(), fps=12.0) - usual).abs().max() > 1e-4
+
+
+def test_latents_beyond_the_positions_are_refused_in_words() -> None:
+    made, (latents, level, conditions) = network(), inputs()
+    wide = (tensor.repeat(1, 1, 1, 1, 5) for tensor in (latents, conditions))
+    with pytest.raises(InputError, match=r"latents of 2x6x40 .* positions for 8x32x32"):
+        made(next(wide), level, next(wide))
 
 
 def test_positions_are_bounded_and_all_different() -> None:

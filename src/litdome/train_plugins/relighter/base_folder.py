@@ -22,7 +22,12 @@ from torch import Tensor
 from litdome.errors import InputError, MissingWeightsError, StoreError, UsageError
 from litdome.progress import Progress, silent
 from litdome.train_plugins.relighter.config import NoiseConfig
-from litdome.train_plugins.relighter.network import NetworkShape, SineAxisPositions, transformer_arguments
+from litdome.train_plugins.relighter.network import (
+    SPATIAL_PATCH,
+    NetworkShape,
+    SineAxisPositions,
+    transformer_arguments,
+)
 from litdome.train_plugins.relighter.original_files import SourceFile
 from litdome.weights import BASE_RECORD, sha256_of
 
@@ -181,7 +186,9 @@ def read_shape(folder: Path, names: set[str]) -> NetworkShape:
         found: dict[str, Any] = json.loads(file.read_bytes())
         if found.get("_class_name") == WAN_CLASS:
             sizes = (found["out_channels"], found["num_attention_heads"], found["attention_head_dim"])
-            return NetworkShape(*sizes, blocks=found["num_layers"], adaln_dim=0, context_dim=0)
+            side = int(found["rope_max_seq_len"])
+            largest = (side, side * SPATIAL_PATCH, side * SPATIAL_PATCH)
+            return NetworkShape(*sizes, blocks=found["num_layers"], adaln_dim=0, context_dim=0, max_size=largest)
         shape = NetworkShape(
             channels=found["out_channels"],
             heads=found["num_attention_heads"],

@@ -94,8 +94,18 @@ def need_whole_patches(pictures: Tensor, key: str, spatial: int) -> None:
 
 
 def as_video(pictures: Tensor, key: str, autoencoder: Autoencoder) -> Tensor:
-    """A sample's pictures as the autoencoder takes them, shape (1, 3, t, h, w), -1..1."""
+    """A sample's pictures as the autoencoder takes them, shape (1, 3, t, h, w), -1..1.
+
+    Raises:
+        InputError: A size or a number of pictures that is not whole in latents.
+    """
     need_whole_patches(pictures, key, autoencoder.spatial)
+    count, together = len(pictures), autoencoder.temporal
+    if (count - 1) % together:
+        raise InputError(
+            f"{key}: {count} pictures, this autoencoder takes one more than a multiple of {together}",
+            hint="a fitting clip_frames or sampling.chunk_frames",
+        )
     video = pictures.expand(-1, 3, -1, -1).transpose(0, 1)[None].float()
     return video if key in SIGNED else video * 2 - 1
 

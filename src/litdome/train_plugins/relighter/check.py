@@ -9,19 +9,20 @@ import numpy as np
 from litdome.datasets.views import DatasetView as BakedView
 from litdome.errors import LitdomeError
 from litdome.train_plugins.protocol import DatasetView, Problem
-from litdome.train_plugins.relighter.autoencoder import HaarAutoencoder
-from litdome.train_plugins.relighter.base_folder import read_record, tensor_files
+from litdome.train_plugins.relighter.base_folder import read_record
 from litdome.train_plugins.relighter.batches import need_whole_patches, sample_keys
 from litdome.train_plugins.relighter.chunks import chunk_layout, frame_by_frame
 from litdome.train_plugins.relighter.config import RelighterConfig
+from litdome.train_plugins.relighter.cost import base_layout
+from litdome.train_plugins.relighter.network import NetworkShape
+from litdome.train_plugins.relighter.parallel import obstacle_to_shares
 from litdome.train_plugins.relighter.samples import TrainingSamples, training_samples
 from litdome.train_plugins.relighter.selection import hold_back, with_light
 from litdome.train_plugins.relighter.teacher import find_teacher
 from litdome.train_plugins.relighter.validation import lacking_drivers
 from litdome.train_plugins.relighter.weights import find_base
 
-COSMOS_SPATIAL = 8  # pixels per latent of the original's tokenizer
-TEMPORAL = {"haar": 1, "cosmos": 8, "wan": 4}  # pictures per latent frame, as they are published
+DATASET_UNIT_PX = 16  # sizes of datasets are whole multiples of it
 FIXES = {  # of missing sample keys
     "flat_compensated": "litdome align SESSION, then litdome dataset build",
     "weight_compensated": "litdome align SESSION, then litdome dataset build",
@@ -52,6 +53,11 @@ def _setting_problems(config: RelighterConfig) -> Iterator[Problem]:
         )
     if not config.buffers:
         yield Problem("error", "buffers = []: nothing says what to light", "--set 'buffers=[\"flat\"]'")
+    if {"flat", "basecolor"} <= set(config.buffers):
+        yield Problem("error", "buffers: flat and basecolor are the same condition", "--set 'buffers=[\"flat\"]'")
+    obstacle = obstacle_to_shares(config)
+    if obstacle is not None:
+        yield Problem("error", *obstacle)
     if config.masks != "off" and "flat" not in config.buffers:
         yield Problem("error", f"masks = {config.masks} needs flat among the buffers", "--set masks=off")
     if config.masks == "random" and config.background_weight < 1:
@@ -154,19 +160,19 @@ def _validation_problems(data: BakedView, config: RelighterConfig) -> Iterator[P
 
 def _base_problems(samples: TrainingSamples, config: RelighterConfig) -> Iterator[Problem]:
     """What the base says of itself; its weights are not read, which for 7B takes minutes."""
-    spatial, temporal, noise = HaarAutoencoder.spatial, 1, None
+    pictures = samples[0]["relit"]
     try:
-        if config.base != "random":
-            folder = find_base(config.base)
-            record = read_record(folder)
-            tensor_files(folder)
-            noise = record.noise
-            spatial = HaarAutoencoder.spatial if record.autoencoder == "haar" else COSMOS_SPATIAL
-            temporal = TEMPORAL[record.autoencoder]
-        need_whole_patches(samples[0]["relit"], "relit", spatial)
+        noise = None if config.base == "random" else read_record(find_base(config.base)).noise
+        shape, spatial, temporal = base_layout(config)
+        need_whole_patches(pictures, "relit", spatial)
     except LitdomeError as error:
         yield _as_problem(error)
         return
+    yield from _size_problems((pictures.shape[-2], pictures.shape[-1]), shape, spatial, config.base)
+    if (config.clip_frames - 1) % temporal:
+        whole = (config.clip_frames - 1) // temporal * temporal + temporal + 1
+        message = f"clip_frames = {config.clip_frames}: this base takes one picture more than a multiple of {temporal}"
+        yield Problem("error", message, f"--set clip_frames={whole}")
     try:
         frame_by_frame(temporal) if config.causal_frames else chunk_layout(config.sampling, temporal)
     except LitdomeError as error:  # training works, relighting a clip with this run will not
@@ -174,6 +180,18 @@ def _base_problems(samples: TrainingSamples, config: RelighterConfig) -> Iterato
     if noise is not None and noise != config.noise:
         message = f"noise: the base was trained with {noise}, the configuration asks for {config.noise}"
         yield Problem("warning", message, " ".join(f"--set noise.{key}={value:g}" for key, value in noise))
+
+
+def _size_problems(size: tuple[int, int], shape: NetworkShape, spatial: int, base: str) -> Iterator[Problem]:
+    """Pictures of more latents than the network has positions for."""
+    largest = shape.max_size[1] * spatial, shape.max_size[2] * spatial
+    scale = min(most / px for most, px in zip(largest, size, strict=True))
+    if scale >= 1:
+        return
+    fitting = [int(px * scale) // DATASET_UNIT_PX * DATASET_UNIT_PX for px in size]
+    message = f"pictures of {size[0]}x{size[1]} px, base {base} takes up to {largest[0]}x{largest[1]}"
+    hint = f"litdome dataset build SESSION --set size.height={fitting[0]} --set size.width={fitting[1]}"
+    yield Problem("error", message, hint)
 
 
 def _as_problem(error: LitdomeError) -> Problem:

@@ -12,6 +12,8 @@ import torch
 from diffusers import CosmosTransformer3DModel
 from torch import Tensor, nn
 
+from litdome.errors import InputError
+
 CONDITION_COUNT = 8
 FPS = 24.0  # what the forward renderer was trained with; positions in time are seconds * 24
 SPATIAL_PATCH = 2
@@ -147,9 +149,18 @@ class RelighterNetwork(CosmosTransformer3DModel):  # type: ignore[misc]  # diffu
 
         Returns:
             Shape of ``latents``.
+
+        Raises:
+            InputError: More latents along an axis than there are positions.
         """
         latents = latents.to(self.patch_embed.proj.weight.dtype)
         batch, _, t, h, w = latents.shape
+        largest = self.config.max_size
+        if t > largest[0] or h > largest[1] or w > largest[2]:
+            raise InputError(
+                f"latents of {t}x{h}x{w} (time, y, x), this network has positions for {'x'.join(map(str, largest))}",
+                hint="smaller pictures, or a smaller sampling.chunk_frames",
+            )
         if padding_mask is None:
             padding = latents.new_zeros(batch, 1, t, h, w)
         else:

@@ -70,10 +70,25 @@ def need_fit(config: RelighterConfig, processes: Processes) -> None:
             f"relighter: a batch of {config.batch} for {processes.world} processes: not the same share for each",
             hint=f"--set batch={more}",
         )
-    if config.sharded and config.mode == "lora":
-        raise ConfigError("relighter: sharded is for mode = full; an adapter is small", hint="--set sharded=false")
-    if config.sharded and config.optimizer == "muon":
-        raise ConfigError("relighter: muon needs whole matrices, sharded ones are not", hint="--set optimizer=adamw")
+    obstacle = obstacle_to_shares(config)
+    if obstacle is not None:
+        raise ConfigError(f"relighter: {obstacle[0]}", hint=obstacle[1])
+
+
+def obstacle_to_shares(config: RelighterConfig) -> tuple[str, str] | None:
+    """Why these settings do not go with ``sharded``, and what to type; None where they do."""
+    if not config.sharded:
+        return None
+    if config.mode == "lora":
+        return "sharded is for mode = full; an adapter is small", "--set sharded=false"
+    if config.optimizer == "muon":
+        return "muon needs whole matrices, sharded ones are not", "--set optimizer=adamw"
+    if config.clip_frames > 1 and config.clip_share < 1:
+        # each length is a pass of its own, and in every pass all processes wait for the others' shares
+        return "sharded needs clips of one length: processes with more lengths than others wait for ever", (
+            "--set clip_share=1"
+        )
+    return None
 
 
 def spread(network: RelighterNetwork, config: RelighterConfig, processes: Processes) -> nn.Module:
