@@ -44,6 +44,7 @@ from litdome.train_plugins.relighter.config import (
     RelighterConfig,
     SamplingConfig,
 )
+from litdome.train_plugins.relighter.initial import PICTURE_GAIN, coarse_channels
 from litdome.train_plugins.relighter.model import WeightAverage
 from litdome.train_plugins.relighter.objective import (
     Batch,
@@ -61,9 +62,10 @@ FLAT_SHARE = 0.7  # of the samples whose base colour is the flat-lit picture, as
 BACKGROUND_WEIGHT = 0.1
 NOISE, NETWORK = NoiseConfig(), NetworkConfig()
 PREFIX = PrefixConfig(share=0.5)
-RATE, WARMUP, AVERAGE = 2e-3, 50, 0.998
+WARMUP, AVERAGE = 50, 0.998
 PICTURE_WEIGHTING = 2.0  # the loss is the picture's squared error
-CHECKPOINT_EVERY, REPORT_EVERY = 250, 250
+CHECKPOINT_EVERY, REPORT_EVERY = 250, 500
+NORMAL = 1  # among the conditions
 CONDITIONS = {
     **{"basecolor": "basecolor", "normal": "normal", "metallic": "metallic", "roughness": "roughness"},
     **{"depth": "depth", "env_ldr": "env_ldr", "env_log": "env_log", "env_direction": "env_nrm"},
@@ -89,18 +91,29 @@ LARGE = Pool(40_000, 30, SceneSize(176, 320), 2)
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the training: how long, how often geometry is left out, and how often each pool is drawn."""
+    """A part of the training.
+
+    Attributes:
+        steps: How many.
+        rate: Learning rate, before the cosine of `rate_factor`.
+        geometry_dropout: How often normals, depth and materials are left out, as in use.
+        shape_weight: In the loss: how far the stream after each block but the last is from knowing the normals.
+        pools: How often each is drawn.
+    """
 
     steps: int
+    rate: float
     geometry_dropout: float
+    shape_weight: float
     pools: dict[str, float]
 
 
 POOLS = {"small": SMALL, "clips": CLIPS, "middle": MIDDLE, "demo": DEMO, "large": LARGE}
+MOSTLY_SMALL = {"small": 0.9, "clips": 0.1}
 PHASES = (
-    Phase(1500, 0.3, {"small": 1.0}),  # shading with normals given
-    Phase(4500, 0.7, {"small": 0.9, "clips": 0.1}),  # mostly without
-    Phase(2500, 0.8, {"small": 0.35, "clips": 0.1, "middle": 0.3, "demo": 0.2, "large": 0.05}),  # towards sizes of use
+    Phase(1000, 1e-3, 0.4, 0.5, {"small": 1.0}),  # a copy becomes a shaded picture, mostly with normals given
+    Phase(2000, 1e-3, 0.7, 0.5, MOSTLY_SMALL),  # mostly without: shapes are learned from flat-lit pictures
+    Phase(1300, 1e-3, 0.8, 0.5, {"small": 0.4, "clips": 0.1, "middle": 0.25, "demo": 0.2, "large": 0.05}),
 )
 STEPS = sum(phase.steps for phase in PHASES)
 
@@ -113,10 +126,16 @@ class Pretraining:
         self.scenes: dict[str, StoredScene] = {}
         self.base = random_base(NETWORK, 0)
         self.network = self.base.network
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.02)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=PHASES[0].rate, betas=(0.9, 0.99), weight_decay=0.02
+        )
         self.average = WeightAverage(dict(self.network.state_dict()), AVERAGE)
         scale = self.base.autoencoder.channel_scale() ** PICTURE_WEIGHTING
         self.channel_weight = scale / scale.mean()
+        self.normals = coarse_channels(self.base.shape, NORMAL)
+        self.streams: list[Tensor] = []
+        for block in self.network.transformer_blocks[:-1]:
+            block.register_forward_hook(lambda _block, _inputs, stream: self.streams.append(stream))
         self.step = 0
         if (out / "checkpoint.pt").exists():
             self.resume()
@@ -146,7 +165,7 @@ class Pretraining:
                 minutes = (time.monotonic() - started) / 60
                 print(f"step {self.step}, {minutes:.1f} min, loss {np.mean(recent):.3f}", flush=True)
                 recent.clear()
-                scores(self.averaged(), self.out, count=12)
+                scores(self.averaged(), self.out, count=24)
 
     def train_step(self) -> float:
         """One step; everything that is random comes from its number."""
@@ -157,14 +176,19 @@ class Pretraining:
         count = len(batch.clean)
         sigmas = draw_sigmas(count, NOISE, generator)
         noise = torch.randn(batch.clean.shape, generator=generator)
+        normals = patches_of(batch.conditions[:, 49 * NORMAL :][:, :3]) * PICTURE_GAIN
+        weight = patches_of(batch.weight).mean(dim=-1)
         dropout = DropoutConfig(each=0.03, geometry=phase.geometry_dropout)
         batch = replace(batch, conditions=drop_conditions(batch.conditions, dropout, generator))
         batch, sigmas = give_first_frames(batch, sigmas, PREFIX, generator)
         self.network.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = RATE * rate_factor(self.step)
+            group["lr"] = phase.rate * rate_factor(self.step)
         with torch.autocast("cpu", torch.bfloat16):
             loss = edm_losses(self.network, batch, sigmas, noise, self.channel_weight).mean()
+        if phase.shape_weight > 0:
+            loss = loss + phase.shape_weight * self.shape_loss(normals, weight)
+        self.streams.clear()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
@@ -173,6 +197,17 @@ class Pretraining:
         if not math.isfinite(loss.item()):
             raise SystemExit(f"step {self.step}: loss {loss.item()}")
         return loss.item()
+
+    def shape_loss(self, normals: Tensor, weight: Tensor) -> Tensor:
+        """Squared error of the normals that the stream holds after the blocks, in latents, ().
+
+        Args:
+            normals: As `initial.start_from_copy` puts them into the stream, shape (b, token, 12).
+            weight: Of each token, shape (b, token).
+        """
+        errors = [(stream[..., self.normals].float() - normals) / PICTURE_GAIN for stream in self.streams]
+        told = torch.stack([(error**2).mean(dim=-1) * weight for error in errors])
+        return told.mean() / weight.mean()
 
     def draw(self, pool: Pool, rng: np.random.Generator) -> Batch:
         """Samples of a pool: each scene under two lights, mirrored or not, its colours in any order."""
@@ -206,6 +241,13 @@ class Pretraining:
         return made
 
 
+def patches_of(latents: Tensor) -> Tensor:
+    """Latents, shape (b, c, t, h, w), as the network's tokens have them, shape (b, token, 4 c)."""
+    b, c, t, h, w = latents.shape
+    patches = latents.reshape(b, c, t, h // 2, 2, w // 2, 2).permute(0, 2, 3, 5, 1, 4, 6)
+    return patches.reshape(b, t * (h // 2) * (w // 2), 4 * c)
+
+
 def phase_of(step: int) -> Phase:
     """The phase that a step belongs to."""
     for phase in PHASES:
@@ -216,9 +258,8 @@ def phase_of(step: int) -> Phase:
 
 
 def rate_factor(step: int) -> float:
-    """Of the learning rate: up, constant, and down by a cosine in the last phase and half of the one before."""
-    start = PHASES[0].steps + PHASES[1].steps // 2
-    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, (step - start) / (STEPS - start)))))
+    """Of the learning rate: up at the start, in the second half of the training down by a cosine."""
+    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, 2 * step / STEPS - 1))))
     return min(1.0, (step + 1) / WARMUP) * fall
 
 
