@@ -97,6 +97,25 @@ def test_half_a_turn_of_an_odd_width_lies_between_texels() -> None:
     np.testing.assert_array_equal(mirrored, hdr[:, ::-1])
 
 
+def test_a_turn_by_part_of_a_texel_is_that_part_of_the_way() -> None:
+    """Read between texels in a straight line: no turn, however small, is lost or makes the map jump."""
+    height, width = 32, 64
+    hdr = np.random.default_rng(2).random((height, width, 3)).astype(np.float32)
+    level = look_at(np.array([0.0, 1.0, 3.0]), np.array([0.0, 1.0, 0.0]))
+
+    def turned(texels: float) -> np.ndarray:
+        shown = lighting.project_hdri(hdr, level, height, width, rotation_deg=360 / width * texels)
+        return shown[4:-4]  # at the poles a map is read as through a cube
+
+    whole = [turned(k) for k in range(3)]
+    assert np.allclose(np.roll(whole[0], 1, axis=1), whole[1], atol=1e-5)  # to the right of a camera on +z
+    for texels in (0.01, 0.25, 0.5, 0.99):
+        for k in range(2):
+            expected = (1 - texels) * whole[k] + texels * whole[k + 1]
+            np.testing.assert_allclose(turned(k + texels), expected, atol=1e-4)
+    assert np.abs(turned(0.5) - whole[0]).max() > 0.1  # negative control: half way is somewhere else
+
+
 @pytest.mark.parametrize("convention", ALL)
 def test_a_light_turns_from_z_to_x(convention: lighting.HdriConvention) -> None:
     turned = lighting.rotate_hdri(lit_at(PLACES[convention]["+z"], 0.5), 90, convention)

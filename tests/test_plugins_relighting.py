@@ -10,9 +10,10 @@ import pytest
 import zarr
 from baked_dataset import baked_dataset
 
+from litdome.color import linear_from_srgb
 from litdome.datasets.views import open_dataset
 from litdome.errors import PluginError, UsageError
-from litdome.lighting import environment_maps
+from litdome.lighting import environment_maps, project_hdri, tone_map_log, view_directions
 from litdome.train_plugins.clips import array_clip, dataset_clip
 from litdome.train_plugins.fitting import fit_into
 from litdome.train_plugins.relighting import Light, LitClip, need_readable, relight_clip
@@ -79,6 +80,46 @@ def test_turn_and_gain_run_from_the_first_picture_to_the_last() -> None:
         np.testing.assert_array_equal(moving[k], relight_clip(ShowsItsLight(), one, hdr, rotate_deg=turn, gain=gain)[0])
     columns = moving[:, 0].sum(axis=1).argmax(axis=1)
     assert len(set(columns.tolist())) == 5  # the lamp is somewhere else in each
+
+
+def brightness(maps: np.ndarray) -> np.ndarray:
+    """Mean radiance over the sphere of log maps, shape (t, 3, h, w), 0..1, by picture."""
+    radiance = np.expm1(linear_from_srgb(maps.astype(np.float64)) * np.log(10001))
+    up = view_directions(*maps.shape[2:])[..., 1]
+    return np.average(radiance.mean(axis=1), weights=np.sqrt(1 - up**2) * np.ones(maps.shape[2:]), axis=(1, 2))
+
+
+class ShowsItsLogMap(ShowsItsLight):
+    """A renderer without weights: its picture is the log map."""
+
+    reads = ("env_log",)
+
+    def render(self, inputs: Mapping[str, torch.Tensor], *, seed: int) -> object:
+        return super().render({"env_ldr": inputs["env_log"]}, seed=seed)
+
+
+def test_a_small_sun_neither_comes_and_goes_nor_jumps_as_it_turns() -> None:
+    """A map 16 times as fine as the frame, its sun four texels wide, turned by an eighth of a pixel a picture."""
+    height, width, pictures = 32, 64, 25
+    hdr = np.full((16 * height, 16 * width, 3), 0.1, np.float32)
+    hdr[200:204, 400:404] = 2000
+    turn_deg = 360 / width / 8
+    clip = array_clip(np.zeros((pictures, 3, height, width), np.float32))
+    maps = relight_clip(ShowsItsLogMap(), clip, hdr, rotate_deg=(0, turn_deg * (pictures - 1)))
+    lit = brightness(maps)
+    assert lit.max() / lit.min() < 1.01
+    # between two whole pixels radiance goes in a straight line
+    np.testing.assert_allclose(
+        np.expm1(linear_from_srgb(maps[4]) * np.log(10001)),
+        np.expm1(linear_from_srgb(maps[[0, 8]].astype(np.float64)) * np.log(10001)).mean(axis=0),
+        rtol=0.02,
+        atol=1e-3,
+    )
+    read = [
+        project_hdri(hdr, clip.world_from_camera, height, width, rotation_deg=turn_deg * n) for n in range(pictures)
+    ]
+    missed = brightness(tone_map_log(np.stack(read)).transpose(0, 3, 1, 2))
+    assert missed.max() / missed.min() > 3  # negative control: the map as it is, read where the pixels are
 
 
 def test_a_renderer_that_needs_more_than_a_flat_picture_is_refused() -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from litdome.datasets.metrics import Relight
 from litdome.errors import InputError, PluginError, UsageError
 from litdome.geometry import rotation_about_y
-from litdome.lighting import project_hdri, tone_map_ldr, tone_map_log, view_directions
+from litdome.lighting import clean_hdri, project_hdri, tone_map_ldr, tone_map_log, view_directions
 from litdome.progress import Progress, silent
 from litdome.train_plugins.clips import ArrayPictures, Clip
 from litdome.train_plugins.fitting import Fit, fit_into
@@ -135,12 +137,22 @@ class LitClip:
         placed = self.fit.place(picture[:3] * matte + np.float32(self.backdrop) * (1 - matte), self.backdrop)
         return np.concatenate([placed, self.fit.place(matte, 0.0)])
 
+    @cached_property
+    def _hdr(self) -> FloatArray:
+        """The light's map, averaged down to the frame where it is twice as fine or more: a small sun would else lie
+        between the places that are read, and come and go as the light turns."""
+        (height, width), hdr = self.fit.frame, self.light.hdr
+        if hdr.shape[1] < 2 * width:
+            return hdr
+        averaged = cv2.resize(clean_hdri(hdr), (width, height), interpolation=cv2.INTER_AREA)
+        return np.asarray(averaged, np.float32)
+
     def _maps(self, rotation_deg: float, gain: float) -> tuple[Tensor, Tensor]:
         """ldr and log map, shape (3, H, W), -1..1."""
         import torch
 
         radiance = project_hdri(
-            self.light.hdr * np.float32(gain * self.clip.light_gain),
+            self._hdr * np.float32(gain * self.clip.light_gain),
             self.clip.world_from_camera,
             *self.fit.frame,
             convention=self.clip.convention,
