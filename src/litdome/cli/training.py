@@ -15,6 +15,9 @@ from litdome.errors import PluginError, UsageError
 from litdome.progress import silent
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from litdome.datasets.views import DatasetView
     from litdome.train_plugins.launch import Launch
     from litdome.train_plugins.protocol import Trainer
 
@@ -53,70 +56,96 @@ def train(
 
     Example: litdome train relighter take01-data --set steps=300 --out runs/take01
     """
-    from litdome.config import build_config, load_tables
+    from litdome.config import load_tables
     from litdome.datasets.views import open_dataset
-    from litdome.datasets.withdrawal import need_consent, subjects_of
+    from litdome.datasets.withdrawal import need_consent
     from litdome.train_plugins.devices import best_device
     from litdome.train_plugins.launch import Launch, need_devices
-    from litdome.train_plugins.run import RunFolder
 
     trainer = load_plugin(plugin_name)
     data = open_dataset(dataset_path)
     need_consent(data.attrs["sessions"], "train", data.path)
     table = load_tables([config_file] if config_file else [], assignments)
     again = f"litdome train {plugin_name} {dataset_path} --resume"
+    is_worker = "TORCHELASTIC_RUN_ID" in os.environ
     if resume is not None and (table or out):
         raise UsageError("--resume goes on with the run's own settings", hint=f"{again} {resume}")
     if submit_script is not None and submit_script.exists():
         raise UsageError(f"{submit_script}: exists", hint="another --submit-script, or delete it")
-    if nodes > 1 and resume is None and submit_script is None and not dry_run:
-        raise UsageError("several nodes go on with one run, which has to be there", hint="--submit-script FILE first")
-    existing = None if resume is None else RunFolder.open(resume)
-    if existing is not None and existing.record.dataset_fingerprint != data.fingerprint:
-        raise UsageError(f"{resume}: was trained on another dataset", hint=f"it used {existing.record.dataset}")
-    config = (
-        existing.config(trainer.Config) if existing else build_config(trainer.Config, plugin_name, {plugin_name: table})
-    )
+    if (nodes > 1 or is_worker) and resume is None and submit_script is None and not dry_run:
+        message = "several nodes or processes go on with one run, which has to be there"
+        raise UsageError(message, hint="--submit-script FILE first")
+    config = _settings(plugin_name, trainer, data, resume, table)
     split = data.split("train") if "train" in data.splits else data
-    rank, is_worker = int(os.environ.get("RANK", "0")), "TORCHELASTIC_RUN_ID" in os.environ
-    launch = None if gpus is None or is_worker else Launch(gpus, nodes, rendezvous, best_device(device))
+    where = best_device(device)
+    launch = None if gpus is None or is_worker else Launch(gpus, nodes, rendezvous, where)
     if dry_run:
         for line in trainer.cost(split, config, launch.world if launch else 1) if hasattr(trainer, "cost") else ():
             click.echo(line)
     if not is_worker:
         _stop_on_problems(trainer, split, config)
     if dry_run:
-        click.echo(f"{plugin_name}: settings and {len(data)} samples are fine")
+        click.echo(f"{plugin_name}: settings and {len(split)} samples are fine")
         return None
     if launch is not None and submit_script is None:
         need_devices(launch)
-    place = resume or out or _next_run(plugin_name)
-    if existing is None:
-        RunFolder.create(
-            place,
-            plugin=plugin_name,
-            config=config,
-            dataset=str(dataset_path.resolve()),
-            dataset_fingerprint=data.fingerprint,
-            subjects=subjects_of(data.attrs["sessions"]),
-            device=best_device(device),
-        )
+    place = resume or _new_run(out or _next_run(plugin_name), plugin_name, config, data, where)
     if submit_script is not None:
-        chosen = launch or Launch(1, nodes, rendezvous, best_device(device))
-        _write_script(submit_script, plugin_name, dataset_path, place, chosen)
+        _write_script(submit_script, plugin_name, dataset_path, place, launch or Launch(1, nodes, rendezvous, where))
         return None
     if launch is not None:
         return _launch(launch, plugin_name, dataset_path, place, f"{again} {place} --gpus {gpus}")
-    with progress_bars() if rank == 0 else nullcontext(silent) as progress:
-        run = RunFolder.open(place, device=best_device(device), progress=progress, writes=rank == 0)
+    _fit(trainer, split, config, place, where, again)
+    return None
+
+
+def _settings(name: str, trainer: Trainer, data: DatasetView, resume: Path | None, table: dict[str, Any]) -> BaseModel:
+    """Those of the run that is resumed, or of a new one.
+
+    Raises:
+        UsageError: The run was trained on another dataset.
+    """
+    from litdome.config import build_config
+    from litdome.train_plugins.run import RunFolder
+
+    if resume is None:
+        return build_config(trainer.Config, name, {name: table})
+    existing = RunFolder.open(resume)
+    if existing.record.dataset_fingerprint != data.fingerprint:
+        raise UsageError(f"{resume}: was trained on another dataset", hint=f"it used {existing.record.dataset}")
+    return existing.config(trainer.Config)
+
+
+def _new_run(place: Path, name: str, config: BaseModel, data: DatasetView, device: str) -> Path:
+    from litdome.datasets.withdrawal import subjects_of
+    from litdome.train_plugins.run import RunFolder
+
+    RunFolder.create(
+        place,
+        plugin=name,
+        config=config,
+        dataset=str(data.path.resolve()),
+        dataset_fingerprint=data.fingerprint,
+        subjects=subjects_of(data.attrs["sessions"]),
+        device=device,
+    )
+    return place
+
+
+def _fit(trainer: Trainer, split: DatasetView, config: BaseModel, place: Path, device: str, again: str) -> None:
+    """Train in this process; of several the first one writes and speaks."""
+    from litdome.train_plugins.run import RunFolder
+
+    is_first = int(os.environ.get("RANK", "0")) == 0
+    with progress_bars() if is_first else nullcontext(silent) as progress:
+        run = RunFolder.open(place, device=device, progress=progress, writes=is_first)
         with run:
             trainer.fit(split, config, run)
             stopped = run.should_stop()
     if stopped:
         raise Stopped("stopped; a checkpoint is kept", hint=f"{again} {place}")
-    if rank == 0:
+    if is_first:
         click.echo(str(place))
-    return None
 
 
 def _launch(launch: Launch, plugin_name: str, dataset_path: Path, place: Path, again: str) -> int:
