@@ -104,9 +104,9 @@ def provenance(
 
 
 def _hash_of_folder(folder: Path) -> str:
-    """Of the weights of a checkpoint; the state of its optimizer does not count."""
+    """Of the weights of a checkpoint, averaged ones too; the state of its optimizer does not count."""
     found = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.rglob("*.safetensors")):
         if not path.stem.startswith("optimizer"):
             with path.open("rb") as file:
                 found.update(hashlib.file_digest(file, "sha256").digest())
