@@ -12,6 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from litdome.errors import PluginError
+from litdome.train_plugins.checks import SyntheticView
+from litdome.train_plugins.relighter import RelighterTrainer
 from litdome.train_plugins.relighter.base_folder import BaseRecord
 from litdome.train_plugins.relighter.config import NetworkConfig, NoiseConfig, RelighterConfig
 from litdome.train_plugins.relighter.cost import (
@@ -117,6 +119,15 @@ def test_activations_are_what_autograd_keeps(base: str, mode: str, precision: st
     assert found < expected * 1.1
     if not checkpointing:
         assert found > expected * 0.85
+
+
+def test_of_single_pictures_and_clips_the_dearer_is_told(base: str) -> None:
+    told = {}
+    for share in (1.0, 0.5):
+        config = RelighterConfig(base=base, clip_frames=2, clip_share=share)
+        told[share] = RelighterTrainer().cost(SyntheticView(), config, 1)
+    assert told[0.5] == told[1.0]
+    assert told[1.0] != RelighterTrainer().cost(SyntheticView(), RelighterConfig(base=base), 1)
 
 
 def test_layout_is_known_without_weights(base: str) -> None:

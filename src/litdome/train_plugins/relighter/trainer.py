@@ -41,7 +41,8 @@ class RelighterTrainer:
 
         settings = cast(RelighterConfig, config)
         shape, spatial, temporal = base_layout(settings)
-        pictures = tuple(training_samples(data, settings, settings.seed)[0]["relit"].shape)
+        samples = training_samples(data, settings, settings.seed)
+        pictures = tuple(samples[len(samples) - 1]["relit"].shape)  # clips come after single pictures
         return describe(shape, clip_of(pictures, spatial, temporal), settings, world=world)
 
     def load(self, run: Run, device: str) -> Renderer:
