@@ -58,6 +58,17 @@ def test_written_video_is_tagged_and_reads_back_in_the_right_colours(tmp_path: P
         np.testing.assert_allclose(centres(rgb), PATCHES, atol=4)  # crf 4 plus 8-bit rounding
 
 
+def test_the_same_pictures_give_the_same_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ground = cv2.GaussianBlur(rng.integers(0, 256, (112, 64, 3)).astype(np.uint8), (0, 0), 2)
+    frames = [np.roll(ground, 2 * k, axis=1) // (1 + k % 2) for k in range(30)]
+    for name in "abcd":
+        with VideoWriter(tmp_path / name, fps=25, crf=14) as video:
+            for frame in frames:
+                video.write(frame)
+    assert len({(tmp_path / name).read_bytes() for name in "abcd"}) == 1
+
+
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
 def test_ten_bits_keep_steps_that_eight_bits_lose(tmp_path: Path, codec: str) -> None:
     shades = np.arange(640, 672)  # codes of 1023: 32 neighbours, each a flat stripe

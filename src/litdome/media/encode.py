@@ -21,6 +21,7 @@ RANGE_TAGS = {"limited": 1, "full": 2}
 Codec = Literal["h264", "hevc"]
 ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 X265 = "log-level=error:bframes=0"  # with B frames, videos shorter than a group of them get times that are not theirs
+X264 = "mbtree=0"  # its AVX-512 code reads memory nobody wrote: the same pictures gave other codes each time
 SMALLEST_HEVC_PX = 64  # x265 spoils memory on smaller pictures
 PIXELS = {8: ("yuv420p", np.uint8), 10: ("yuv420p10le", np.uint16)}  # by bits: format of the planes, dtype of rgb
 
@@ -119,7 +120,8 @@ class VideoWriter:
         self._container = av.open(str(self._partial), "w", format="mp4")
         if self.comment:
             self._container.metadata["comment"] = self.comment
-        options = {"crf": str(self.crf), **({"x265-params": X265} if self.codec == "hevc" else {})}
+        own = {"x265-params": X265} if self.codec == "hevc" else {"x264-params": X264}
+        options = {"crf": str(self.crf), **own}
         self._stream = self._container.add_stream(ENCODERS[self.codec], rate=self.fps, options=options)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, PIXELS[self.bits][0]
         context = self._stream.codec_context
