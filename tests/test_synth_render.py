@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,18 @@ def test_a_white_metal_in_uniform_light_reflects_no_more_than_it_gets(roughness:
     scene = Scene((ball((0, 0, 0), 1.0, roughness=roughness, metallic=1.0),))
     shown = shade(scene, cast_surface(scene, front_camera()), flat_lights(331))
     assert 0.4 < shown.mean() < 1.02
+
+
+def test_outlines_reflect_no_more_than_they_get() -> None:
+    coarse = ball((0, 0, 0), 1.0, roughness=0.45)
+    keep = np.arange(65 * 129).reshape(65, 129)[::8, ::8]
+    a, b, c, d = (part.ravel() for part in (keep[:-1, :-1], keep[1:, :-1], keep[1:, 1:], keep[:-1, 1:]))
+    faces = np.concatenate([np.column_stack([a, b, c]), np.column_stack([a, c, d])])
+    scene, lights = Scene((replace(coarse, faces=faces, albedo=np.zeros_like(coarse.albedo)),)), flat_lights(128)
+    surface, eye = cast_surface(scene, front_camera()), front_camera().centre
+    assert ((surface.normal * surface.to_viewer).sum(axis=1) < 0).any()  # the smooth surface turns away there
+    at_vertices = shade_vertices(scene, surface, light_vertices(scene, [lights]), eye)[0]
+    assert max(at_vertices.max(), shade(scene, surface, lights).max()) < 1
 
 
 def test_dome_keeps_all_light_of_a_map_and_its_direction() -> None:

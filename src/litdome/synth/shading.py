@@ -21,6 +21,7 @@ from litdome.synth.render import Float32Array, IntArray, Scene, Surface, unit
 
 CHUNK_POINTS = 4096  # times 128 lights: 2 MB a temporary, stays in the cache
 SHADOW_OFFSET_M = 1.5e-3
+LEAST_FACING = 0.05  # cosine
 
 
 def dome_directions(count: int) -> Float32Array:
@@ -216,11 +217,14 @@ def _highlight(
     seen: Bearings,
 ) -> tuple[Float32Array, Float32Array]:
     """GGX lobe times cosine, without and times Schlick's grazing term, each of shape (n, light)."""
-    facing = np.maximum((normals * view).sum(axis=1, keepdims=True), 0.05)
+    # vertices just behind an outline are seen as if from the horizon, else lights behind them glare on it
+    away = np.maximum(LEAST_FACING - (normals * view).sum(axis=1, keepdims=True), 0)
+    view = np.where(away > 0, unit(view + away * normals), view)
+    facing = (normals * view).sum(axis=1, keepdims=True)
     half = 2 + 2 * seen.cosines(view)  # squared length of light + view
     np.maximum(half, 1e-4, out=half)
     alpha = np.sqrt(roughness[:, None] ** 4 + np.float32(seen.lights.spread) ** 2)
-    bump = np.minimum((cosine + facing) ** 2 / half, 1) * (alpha**2 - 1) + 1  # facing is clamped: at most 1
+    bump = np.minimum((cosine + facing) ** 2 / half, 1) * (alpha**2 - 1) + 1
     lobe = cosine * (alpha**2 / np.float32(np.pi)) / bump**2
     # Smith's shadowing term, height-correlated, over 4 cos cos
     squared, rest = alpha**2, 1 - alpha**2
