@@ -21,7 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from paper.arms import EXPERIMENTS, Trial, plan
+from paper.arms import EXPERIMENTS, IC_LIGHT, REFERENCES, Trial, plan
 from paper.runs import Runs
 from paper.scoring import score
 from paper.tables import write_tables
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("paper-tables"))
     parser.add_argument("--base", default="tiny")
     parser.add_argument("--still-base", help="a base that never saw clips, for E3's control")
+    parser.add_argument("--ic-light", type=Path, help="IC-Light's weights, beside those of Stable Diffusion 1.5")
     parser.add_argument("--full", action="store_true", help="overnight, not minutes")
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--tables", action="store_true", help="of what was run; run nothing")
@@ -42,8 +43,9 @@ def main() -> None:
     cv2.setNumThreads(1)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     scale = FULL if given.full else SMALL
-    todo = plan(scale, tuple(given.only), given.still_base)
-    runs = Runs(Stage(given.out, scale), todo, given.base)
+    references = REFERENCES if given.ic_light is None else (*REFERENCES, IC_LIGHT)
+    todo = plan(scale, tuple(given.only), still_base=given.still_base, references=references)
+    runs = Runs(Stage(given.out, scale), todo, given.base, given.ic_light)
     if not given.tables:
         for seed in range(given.seeds or scale.seeds):
             for trial in todo.trials:

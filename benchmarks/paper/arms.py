@@ -92,8 +92,10 @@ class Plan:
     trials: tuple[Trial, ...] = field(default=())
 
 
-def plan(scale: Scale, only: tuple[str, ...], still_base: str | None) -> Plan:
-    """All that the experiments named in ``only`` need."""
+def plan(
+    scale: Scale, only: tuple[str, ...], *, still_base: str | None = None, references: tuple[str, ...] = REFERENCES
+) -> Plan:
+    """All that the experiments named in ``only`` need; ``still_base`` is a base that never saw clips."""
     takes = {"people": tuple(Take(person, scale.pairs, scale.hdris) for person in PEOPLE)}
     lights = 2 * max(scale.light_counts)
     takes["lights"] = (Take("s2", 2 * lights, lights),)
@@ -110,13 +112,14 @@ def plan(scale: Scale, only: tuple[str, ...], still_base: str | None) -> Plan:
     trials: list[Trial] = []
     for name in (one for one in EXPERIMENTS if one in only):
         own = [trial for trial in make[name] if trial.arms[0].split(", driven")[0] not in scale.without]
-        shown = dict.fromkeys((trial.data, trial.person, trial.clips) for trial in own)
-        trials += [
-            Trial(name, (method,), method, data, person, clips=clips)
-            for data, person, clips in shown
-            for method in REFERENCES
-        ]
-        trials += own
+        shown = set()
+        for trial in own:  # what trains nothing goes first, wherever something new is shown
+            if (trial.data, trial.person) not in shown:
+                shown.add((trial.data, trial.person))
+                trials += [
+                    Trial(name, (method,), method, trial.data, trial.person, clips=trial.clips) for method in references
+                ]
+            trials.append(trial)
     return Plan(takes, tuple(trials))
 
 

@@ -35,11 +35,13 @@ class Runs:
     Attributes:
         stage, plan: Where, and of what.
         base: What they start from.
+        ic_light: Folder of IC-Light's weights, where there are any.
     """
 
     stage: Stage
     plan: Plan
     base: str
+    ic_light: Path | None = None
 
     @cached_property
     def base_mark(self) -> str:

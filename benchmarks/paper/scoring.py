@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from litdome.color import linear_from_srgb
 from litdome.datasets.metrics import excess_warped_error, masked_psnr
@@ -20,6 +21,7 @@ from litdome.lighting import tone_map_ldr, tone_map_log
 from litdome.train_plugins.baselines import LambertRelighter
 from litdome.train_plugins.evaluate import Example, measure, predicted_ratio, ratio_picture, spaced
 from litdome.train_plugins.protocol import Renderer
+from litdome.train_plugins.relighter.ic_light import load_ic_light
 from paper.arms import (
     FLAT,
     IC_LIGHT,
@@ -41,6 +43,7 @@ FloatArray = npt.NDArray[np.floating[Any]]
 Row = dict[str, float | str]
 Relight = Callable[[Mapping[str, Tensor]], FloatArray]
 RENDERING_BLUR_PX, RENDERING_TINT = 0.8, (1.04, 1.0, 0.94)
+SMALLEST_PX = 384  # height for IC-Light
 CLIP = 4  # consecutive pictures under one light
 
 
@@ -162,7 +165,24 @@ def _method(runs: Runs, trial: Trial, seed: int) -> Relight:
         return by_normals
     if trial.method == ROUND_TRIP or trial.method == ZERO_SHOT:
         return _by(runs.references(trial.data)[trial.method], 0)
+    if trial.method == IC_LIGHT and runs.ic_light is not None:
+        return by_background(load_ic_light(runs.ic_light))
     raise ValueError(f"{trial.method}: none of {', '.join((*REFERENCES, IC_LIGHT))}")
+
+
+def by_background(relighter: Renderer) -> Relight:
+    """IC-Light, given the stage under the wanted light: the relit picture with the person painted over from around.
+    Small pictures are shown to it four times as large, near the size that it was trained at."""
+
+    def relight(inputs: Mapping[str, Tensor]) -> FloatArray:
+        relit, mask = _picture(inputs["relit"]), inputs["mask_wide"][0, 0].numpy()
+        stage = cv2.inpaint((relit * 255 + 0.5).astype(np.uint8), (mask > 0).astype(np.uint8), 3, cv2.INPAINT_TELEA)
+        given = {**inputs, "background_relit": _tensor(stage / 255)}
+        times = SMALLEST_PX // min(relit.shape[0], SMALLEST_PX)
+        large = {key: interpolate(given[key], scale_factor=times, mode="bilinear") for key in relighter.reads}
+        return _picture(interpolate(relighter.render(large, seed=0).rgb, relit.shape[:2], mode="area"))
+
+    return relight
 
 
 def _by(renderer: Renderer, seed: int) -> Relight:
