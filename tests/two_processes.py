@@ -1,9 +1,8 @@
-"""Trainings for several processes: ``python two_processes.py FOLDER`` with RANK and WORLD_SIZE set, or called."""
+"""Trainings for two processes, or for one."""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -36,6 +35,9 @@ def prepare(folder: Path) -> None:
         RunFolder.create(folder / name, plugin="relighter", config=config, dataset="", dataset_fingerprint="0")
 
 
-if __name__ == "__main__":
+def take_part(folder: Path, rank: int, port: str) -> None:
+    """What one of two processes does."""
     torch.set_num_threads(1)
-    train_all(Path(sys.argv[1]), int(os.environ["RANK"]))
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
+    train_all(folder, rank)
