@@ -224,3 +224,20 @@ def test_a_teacher_who_knows_somebody_else_is_refused(tmp_path: Path, teacher: P
             find_teacher(view, settings_of(known, base))
     with pytest.raises(PluginError, match="it learned from s7, whom this dataset does not show"):
         find_teacher(view, settings_of(known, base))
+
+
+def test_a_causal_student_of_clips_trains_with_checkpointing_and_is_made_frame_by_frame(
+    tmp_path: Path,
+    teacher: Path,
+    base: Path,  # noqa: F811
+) -> None:
+    changes = {"causal_frames": 2, "clip_frames": 3, "batch": 1, "steps": 2}
+    plain = fit(tmp_path / "plain", settings_of(teacher, base, **changes))
+    saved = fit(tmp_path / "saved", settings_of(teacher, base, gradient_checkpointing=True, **changes))
+    assert losses(saved) == pytest.approx(losses(plain), rel=1e-4)
+    renderer, clip = RelighterTrainer().load(plain, "cpu"), SyntheticView().clips(4, 1)[0]
+    made = renderer.render({key: clip[key] for key in renderer.reads}, seed=0).rgb
+    short = renderer.render({key: clip[key][:2] for key in renderer.reads}, seed=0).rgb
+    assert (made[:2] - short).abs().max() < 1e-5
+    alone = renderer.render({key: clip[key][1:2] for key in renderer.reads}, seed=0).rgb
+    assert (made[1:2] - alone).abs().max() > 1e-5
