@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers.models.embeddings import apply_rotary_emb
@@ -76,8 +76,7 @@ def window_of(network: nn.Module) -> int:
 @contextmanager
 def remembering(network: nn.Module, past: Past) -> Iterator[None]:
     """Let one pass of a causal network go on from ``past``, and remember it there."""
-    clock = network.clock
-    assert isinstance(clock, _Clock)
+    clock = cast(_Clock, network.clock)
     clock.past = past
     try:
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -68,8 +69,7 @@ def find_teacher(data: DatasetView, config: RelighterConfig) -> TeacherRun:
     run = RunFolder.open(path)
     if run.record.plugin != "relighter":
         raise ConfigError(f"distill.teacher {path}: a run of {run.record.plugin}", hint="the folder of a relighter run")
-    theirs = run.config(RelighterConfig)
-    assert isinstance(theirs, RelighterConfig)
+    theirs = cast(RelighterConfig, run.config(RelighterConfig))
     checkpoint = run.latest_checkpoint()
     if checkpoint is None:
         raise PluginError(f"distill.teacher {path}: no checkpoint yet", hint=f"litdome train --resume {path}")
