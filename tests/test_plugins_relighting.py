@@ -137,7 +137,19 @@ def test_what_lies_behind_a_matte_is_the_backdrop_at_every_pixel_around_it() -> 
     clip, light = array_clip(picture), Light.over(np.ones((32, 64, 3), np.float32), 1)
     for backdrop in (0.0, 1.0):
         frames = LitClip(clip, light, fit_into(clip.size), backdrop)
-        (inputs,) = frames.inputs_from(0, ("flat", "mask_flat"))
+        (inputs,) = frames.inputs_from(0, ("flat",))
         seen = frames.fit.cut(inputs["flat"].numpy())
         assert (seen[:, :, :5] == 0.5).all() and (seen[:, :, 5:] == backdrop).all()
-        assert inputs["flat"][0, 0, 0] == backdrop and inputs["mask_flat"][0, 0, 0] == 0
+        assert inputs["flat"][0, 0, 0] == backdrop
+
+
+def test_who_reads_the_matte_sees_nothing_of_the_backdrop_at_a_soft_edge() -> None:
+    picture = np.full((1, 4, 16, 16), 0.5, np.float32)
+    picture[0, 3] = np.linspace(0, 1, 16)  # soft from side to side
+    picture[0, :3, :, 0] = 0.9  # whatever lies under a matte of 0
+    clip, light = array_clip(picture), Light.over(np.ones((32, 64, 3), np.float32), 1)
+    for backdrop in (0.0, 1.0):
+        frames = LitClip(clip, light, fit_into(clip.size), backdrop)
+        (inputs,) = frames.inputs_from(0, ("flat", "mask_flat"))
+        before_black = inputs["flat"] * inputs["mask_flat"]
+        np.testing.assert_allclose(before_black[0].numpy(), 0.5 * picture[0, 3], atol=1e-6)

@@ -18,7 +18,7 @@ from litdome.errors import InputError, PluginError, UsageError
 from litdome.geometry import rotation_about_y
 from litdome.lighting import clean_hdri, project_hdri, tone_map_ldr, tone_map_log, view_directions
 from litdome.progress import Progress, silent
-from litdome.train_plugins.clips import ArrayPictures, Clip
+from litdome.train_plugins.clips import SMALLEST, ArrayPictures, Clip
 from litdome.train_plugins.fitting import Fit, fit_into
 from litdome.train_plugins.protocol import Renderer, StreamingRenderer
 
@@ -119,7 +119,11 @@ class LitClip:
 
         direction = torch.from_numpy(_channels_first(view_directions(*self.fit.frame)))
         lit: tuple[tuple[float, float], tuple[Tensor, Tensor]] | None = None
-        for number, picture in enumerate(self.flat_from(start), start):
+        # who reads the matte lays the person before black alone: a backdrop would show at soft edges
+        shown = (
+            map(self._cut_out, self.clip.pictures.start_at(start)) if "mask_flat" in reads else self.flat_from(start)
+        )
+        for number, picture in enumerate(shown, start):
             now = float(self.light.rotation_deg[number]), float(self.light.gain[number])
             if lit is None or lit[0] != now:
                 lit = now, self._maps(*now)
@@ -129,6 +133,11 @@ class LitClip:
             if len(picture) == 4:
                 inputs["mask_flat"] = torch.from_numpy(picture[3:])
             yield {key: inputs[key] for key in reads}
+
+    def _cut_out(self, picture: FloatArray) -> FloatArray:
+        """Straight colours and the matte in the model's frame; colours under a matte of 0 do not reach its edge."""
+        matte = self.fit.place(picture[3:], 0.0)
+        return np.concatenate([self.fit.place(picture[:3] * picture[3:], 0.0) / np.maximum(matte, SMALLEST), matte])
 
     def _placed(self, picture: FloatArray) -> FloatArray:
         if len(picture) == 3:
