@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sphere_relighting import FLAT, MASK, NORMALS, lambertian
 
+from litdome.color import srgb_from_linear
 from litdome.datasets.metrics import (
     gain_error,
     one_light,
@@ -13,7 +14,11 @@ from litdome.datasets.metrics import (
     superposition_error,
     turn_error,
 )
+from litdome.geometry import Camera, look_at
 from litdome.lighting import irradiance_sh, latlong_directions, sh_basis
+from litdome.synth.body import make_body
+from litdome.synth.render import Scene, cast_surface
+from litdome.synth.shading import dome_lights, flat_lights, light_transport
 
 DIRECTIONS = latlong_directions(32, 64)
 SKY = 0.2 + 0.15 * DIRECTIONS[..., 1:2] * np.ones(3)
@@ -79,6 +84,32 @@ def test_a_mirrored_environment_puts_the_light_elsewhere() -> None:
 
     assert one_light_error_deg(left_for_right, np.array([0.8, 0.4, 0.6]), FLAT, NORMALS, MASK) > 60
     assert np.isnan(one_light_error_deg(mirrored, np.array([0.0, 0.0, 1.0]), FLAT, NORMALS, MASK))  # lit from behind
+
+
+def test_on_the_simulated_person_the_truth_passes_and_a_mirrored_light_fails() -> None:
+    """Cloth, skin and shadows of its own are no Lambertian ball; light from 512 places, up to 5 degrees off."""
+    focal, size, leds = 50.0, (48, 32), 512
+    intrinsics = np.array([[focal, 0, (size[1] - 1) / 2], [0, focal, (size[0] - 1) / 2], [0, 0, 1]])
+    pose = look_at(np.array([1.0, 1.1, 2.0]), np.array([0.0, 0.9, 0.0]))
+    scene, camera = Scene((make_body("s1").mesh(0.8),)), Camera("c00", *size[::-1], intrinsics, np.zeros(8), pose)
+    surface = cast_surface(scene, camera)
+    traced = light_transport(scene, surface, flat_lights(leds))
+
+    def truth(hdr: np.ndarray, *, turn_deg: float = 0.0) -> np.ndarray:
+        shown = traced.relit(dome_lights(hdr, leds).intensity) * surface.coverage[:, None]
+        return np.clip(srgb_from_linear(surface.picture(shown)), 0, 1)
+
+    def left_for_right(hdr: np.ndarray, *, turn_deg: float = 0.0) -> np.ndarray:
+        return truth(np.ascontiguousarray(hdr[:, ::-1]))
+
+    flat, mask = truth(np.ones((32, 64, 3), np.float32)), np.asarray(surface.mask, np.float64)
+    normals = surface.picture(surface.normal)
+    for towards in ((0.6, -0.4, -0.7), (-0.6, -0.4, -0.7), (0.0, -0.7, -0.7)):  # in the camera's axes
+        light = pose[:3, :3] @ np.array(towards)
+        mirror_deg = np.degrees(2 * np.arcsin(abs(light[0]) / np.linalg.norm(light)))
+        assert one_light_error_deg(truth, light, flat, normals, mask) < 10 < mirror_deg
+        assert one_light_error_deg(left_for_right, light, flat, normals, mask) == pytest.approx(mirror_deg, abs=10)
+    assert superposition_error(truth, SKY / 2, SIDE / 2, mask) < 1e-5 and gain_error(truth, SIDE, 0.5, mask) < 1e-5
 
 
 def test_one_light_gives_the_irradiance_it_says() -> None:

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 import torch
+from sphere_relighting import FLAT as BALL_FLAT
+from sphere_relighting import MASK, NORMALS
 from torch import Tensor
 
 from litdome.color import linear_from_srgb, srgb_from_linear
 from litdome.lighting import project_hdri, tone_map_ldr, tone_map_log, view_directions
+from litdome.train_plugins.clips import FRONT_VIEW
 from litdome.train_plugins.evaluate import (
     FLAT,
     RATIO,
@@ -155,6 +158,39 @@ def test_physics_is_checked_on_what_can_show_any_light() -> None:
     assert exposed.superposition_error == pytest.approx(0.5, abs=0.02)
     assert exposed.gain_error == pytest.approx(0.5, abs=0.02)
     assert row["bound"].gain_error is None and check_physics(Truth(), sample(0), 0) == {}
+
+
+class Ball:
+    """An exact renderer of a Lambertian ball, its light read off the log map; mirrored where asked for."""
+
+    reads = ("flat", "env_log", "env_direction")
+
+    def __init__(self, mirrored: bool = False) -> None:
+        self._mirrored = mirrored
+
+    def render(self, inputs: Mapping[str, Tensor], *, seed: int) -> Rendered:
+        encoded, directions = (array(inputs["env_log"]) + 1) / 2, array(inputs["env_direction"])
+        radiance = np.expm1(linear_from_srgb(encoded) * np.log(10001.0)) * np.sqrt(1 - directions[..., 1:2] ** 2)
+        if self._mirrored:
+            radiance = radiance[:, ::-1]
+        facing = np.maximum(NORMALS.reshape(-1, 3) @ directions.reshape(-1, 3).T, 0)
+        irradiance = facing @ radiance.reshape(-1, 3) * (2 * np.pi / encoded[..., 0].size)
+        lit = linear_from_srgb(array(inputs["flat"])) * irradiance.reshape(NORMALS.shape)
+        return Rendered(tensor(np.clip(srgb_from_linear(lit), 0, 1)), None)
+
+
+def test_single_lights_are_looked_for_where_a_sample_has_normals() -> None:
+    ball = {
+        "flat": tensor(BALL_FLAT),
+        "normal": tensor(NORMALS),
+        "mask": torch.from_numpy(MASK[None, None].astype(np.float32)),
+        "weight": torch.ones(1, 1, *MASK.shape),
+        "world_from_camera": torch.from_numpy(FRONT_VIEW[None].astype(np.float32)),
+    }
+    assert check_physics(Ball(), ball, 0)["one_light_deg"] < 3
+    assert check_physics(Ball(mirrored=True), ball, 0)["one_light_deg"] > 50
+    without = check_physics(Ball(), {key: value for key, value in ball.items() if key != "normal"}, 0)
+    assert "one_light_deg" not in without and without["gain_error"] < 0.01
 
 
 def test_lpips_is_measured_where_it_is_given() -> None:

@@ -24,6 +24,7 @@ EVALUATE_COLUMNS = (  # of `Score`: title, digits
     ("superposition_error", "L1+L2", 3),
     ("gain_error", "2 L", 3),
     ("turn_error", "turned", 3),
+    ("one_light_deg", "one light", 1),
 )
 
 

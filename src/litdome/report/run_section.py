@@ -33,8 +33,9 @@ MEASURES = (
     ("superposition_error", "superposition", 3),
     ("gain_error", "gain", 3),
     ("turn_error", "turn", 3),
+    ("one_light_deg", "one light deg", 1),
 )
-LESS_IS_BETTER = ("shift_px", "lpips", "color_bias", "superposition_error", "gain_error", "turn_error")
+LESS_IS_BETTER = ("shift_px", "lpips", "color_bias", "superposition_error", "gain_error", "turn_error", "one_light_deg")
 METHODS = {
     "flat copied": "the flat-lit picture, unchanged",
     "colour ratio": "the flat-lit picture times one colour that the HDRI predicts",

@@ -22,10 +22,12 @@ from litdome.datasets.metrics import (
     masked_psnr,
     masked_ssim,
     one_light,
+    one_light_error_deg,
     register,
     superposition_error,
     turn_error,
 )
+from litdome.geometry import OPENCV_FROM_OPENGL
 from litdome.lighting import sh_basis
 from litdome.progress import Progress, silent
 from litdome.train_plugins.clips import array_clip
@@ -58,6 +60,7 @@ class Score:
         cross_psnr: Between noise seeds; None with one seed and for methods without noise.
         superposition_error, gain_error, turn_error: Of the first sample, where asked for; None for methods that
             cannot show any light.
+        one_light_deg: Likewise, where the sample has normals.
         regions: Face and hands by name, where the dataset has their masks.
     """
 
@@ -73,6 +76,7 @@ class Score:
     superposition_error: float | None = None
     gain_error: float | None = None
     turn_error: float | None = None
+    one_light_deg: float | None = None
     regions: Mapping[str, RegionScore] | None = None
 
 
@@ -141,7 +145,8 @@ def evaluate(
         seed: Of the renderers' noise.
         seeds: Noises that every renderer is asked for; the first is scored, all are compared with each other.
         lpips: Measures LPIPS; without it there is none.
-        physics: Check superposition, gain and turn on the first sample of each split (seven more renderings).
+        physics: Check superposition, gain, turn, and single lights where there are normals, on the first sample of each
+            split (seven to ten more renderings).
         progress: Called per sample.
 
     Returns:
@@ -233,20 +238,26 @@ def check_physics(renderer: Renderer, sample: Mapping[str, Tensor], seed: int) -
     """Errors of superposition, gain and turn on one sample, by the names of `Score`; none where it reads more than a
     flat picture and a light.
 
-    The lights are made: soft lamps left and right of the camera, each over a weak sky.
+    The lights are made: soft lamps left and right of the camera, each over a weak sky. Where the sample has ``normal``
+    (in the camera's frame, x right, y up, z to the viewer), small ones from there and from above, each by itself.
     """
     if not set(renderer.reads) <= RELIT_FROM:
         return {}
     pose = sample["world_from_camera"][0].numpy().astype(np.float64)
     clip = array_clip(sample["flat"].numpy(), pose)
     relight, mask = relight_one(renderer, clip, seed), _mask(sample)
-    lamps = [pose[:3, :3] @ np.array(towards) for towards in ((0.7, -0.3, -0.7), (-0.7, -0.3, -0.7))]
-    left, right = (np.float32(0.05) + one_light(lamp, irradiance=0.2, radius_deg=40.0) for lamp in lamps)
-    return {
+    lamps = [pose[:3, :3] @ np.array(towards) for towards in ((0.7, -0.3, -0.7), (-0.7, -0.3, -0.7), (0, -0.7, -0.7))]
+    left, right = (np.float32(0.05) + one_light(lamp, irradiance=0.2, radius_deg=40.0) for lamp in lamps[:2])
+    found = {
         "superposition_error": superposition_error(relight, left, right, mask),
         "gain_error": gain_error(relight, left, PHYSICS_GAIN, mask),
         "turn_error": turn_error(relight, left, PHYSICS_TURN_DEG, mask),
     }
+    if "normal" in sample:
+        normals = _picture(sample["normal"]) @ (pose[:3, :3] @ OPENCV_FROM_OPENGL).T
+        angles = [one_light_error_deg(relight, lamp, _picture(sample["flat"]), normals, mask) for lamp in lamps]
+        found["one_light_deg"] = float(np.mean(angles))
+    return found
 
 
 def around(mask: FloatArray) -> tuple[slice, slice]:
