@@ -8,7 +8,7 @@ from torch import Tensor
 
 from litdome.train_plugins.relighter.autoencoder import HaarAutoencoder
 from litdome.train_plugins.relighter.config import RelighterConfig
-from litdome.train_plugins.relighter.latent_cache import _bytes_of, _digest
+from litdome.train_plugins.relighter.latent_files import bytes_of, digest
 from litdome.train_plugins.relighter.model import open_trainable
 from litdome.train_plugins.relighter.tiling import TiledAutoencoder
 
@@ -56,5 +56,5 @@ def test_a_training_uses_tiles_where_they_are_asked_for() -> None:
     assert not isinstance(open_trainable(RelighterConfig(), 0).autoencoder, TiledAutoencoder)
     # what latents are kept by knows the tiles, and is the same for the same
     same, other = open_trainable(RelighterConfig(tile_px=64), 0).autoencoder, TiledAutoencoder(HaarAutoencoder(), 80)
-    digest = {name: _digest(_bytes_of(vars(one))) for name, one in (("a", opened), ("b", same), ("c", other))}
-    assert digest["a"] == digest["b"] != digest["c"]
+    digests = {name: digest(bytes_of(vars(one))) for name, one in (("a", opened), ("b", same), ("c", other))}
+    assert digests["a"] == digests["b"] != digests["c"]

@@ -17,7 +17,7 @@ from torch.nn.functional import avg_pool3d, interpolate, pad
 
 from litdome.train_plugins.relighter.autoencoder import Autoencoder
 from litdome.train_plugins.relighter.config import RelighterConfig
-from litdome.train_plugins.relighter.latent_cache import LatentFiles
+from litdome.train_plugins.relighter.latent_files import LatentFiles
 from litdome.train_plugins.relighter.objective import Batch, weighted_mean
 from litdome.train_plugins.relighter.sampler import SIGMA_DATA, noise_schedule, sample_euler, still_noise
 from litdome.train_plugins.relighter.teacher import Teacher

@@ -1,40 +1,30 @@
 """Encoded samples, so that the autoencoder runs once: in memory, and on disk where a training shall not do it again.
 
-A file is believed only if it says what it was made of (dataset, settings, autoencoder) and its bytes are those that
-were written; anything else is encoded anew, and one line says so.
+What is on disk and cannot be believed (`latent_files`) is encoded anew.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from litdome.datasets.withdrawal import LATENTS
-from litdome.errors import StoreError
 from litdome.train_plugins.protocol import DatasetView, Run
 from litdome.train_plugins.relighter.autoencoder import Autoencoder
 from litdome.train_plugins.relighter.batches import Samples, as_video, condition_keys, latent_weight
 from litdome.train_plugins.relighter.conditions import Condition, assemble_conditions
 from litdome.train_plugins.relighter.config import RelighterConfig
+from litdome.train_plugins.relighter.latent_files import LatentFiles, bytes_of, digest, raw_bytes
 from litdome.train_plugins.relighter.objective import Batch
 from litdome.train_plugins.relighter.selection import need_baked
 
 CLEAN, WEIGHT = "clean", "weight"
 SHARED: tuple[Condition, ...] = ("env_ldr", "env_log", "env_nrm")  # many samples have the same
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,7 +69,7 @@ class LatentCache:
         self._room = config.latent_cache_mb * 2**20
         self._files: LatentFiles | None = None
         if folder is not None:
-            made_of = _digest([identity.encode(), *_bytes_of(vars(autoencoder)), repr(self._keys).encode()])
+            made_of = digest([identity.encode(), *bytes_of(vars(autoencoder)), repr(self._keys).encode()])
             self._files = LatentFiles(folder / made_of, made_of)
 
     def batches(self, indices: Sequence[int]) -> list[tuple[list[int], Batch]]:
@@ -143,7 +133,7 @@ class LatentCache:
             if name not in SHARED:
                 tensors[name] = self._latents_of(sample[key], key)
                 continue
-            lights[name] = light = _digest([key.encode(), repr(sample[key].shape).encode(), _raw(sample[key])])
+            lights[name] = light = digest([key.encode(), repr(sample[key].shape).encode(), raw_bytes(sample[key])])
             found = self._light(light)
             shown[name] = self._latents_of(sample[key], key) if found is None else found
             if found is None and self._files is not None:
@@ -160,56 +150,6 @@ class LatentCache:
         video = as_video(pictures.to(self._device), key, self._autoencoder)
         # f2: a latent's spread is 0.5, so half precision costs 2e-4 of it
         return self._autoencoder.encode(video).half().cpu()
-
-
-@dataclass(frozen=True)
-class LatentFiles:
-    """Latents on disk.
-
-    Attributes:
-        folder: Of one dataset, its preparation and one autoencoder.
-        made_of: Their hash, which every file repeats.
-    """
-
-    folder: Path
-    made_of: str
-
-    def read(self, name: str) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-        """Tensors and lights of a file; None where there is none, or none that can be believed."""
-        path = self.folder / name
-        if not path.exists():
-            return None
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in list(file.keys())}
-            lights: dict[str, str] = json.loads(about["lights"])
-            problem = "of other data" if about["made_of"] != self.made_of else ""
-            problem = problem or ("damaged" if about["digest"] != _digest_of(name, tensors, lights) else "")
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            problem = f"damaged ({error})"
-        if not problem:
-            return tensors, lights
-        log.warning("%s: %s; encoded anew", path, problem)
-        path.unlink(missing_ok=True)
-        return None
-
-    def write(self, name: str, tensors: dict[str, Tensor], lights: dict[str, str]) -> None:
-        """Keep a file; whole or not at all, whoever else writes it.
-
-        Raises:
-            StoreError: The disk does not take it.
-        """
-        path, partial = self.folder / name, self.folder / f".{name}.{os.getpid()}.partial"
-        about = {"made_of": self.made_of, "lights": json.dumps(lights), "digest": _digest_of(name, tensors, lights)}
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial, about)
-            partial.replace(path)
-        except (OSError, SafetensorError) as error:
-            with suppress(OSError):
-                partial.unlink()
-            raise StoreError(f"{path}: cannot be written: {error}", hint="--set latent_cache=memory") from error
 
 
 def cache_folder(data: DatasetView, config: RelighterConfig, run: Run) -> Path | None:
@@ -232,38 +172,3 @@ def _sample_name(index: int) -> str:
 
 def _light_name(light: str) -> str:
     return f"light-{light}.safetensors"
-
-
-def _digest_of(name: str, tensors: Mapping[str, Tensor], lights: Mapping[str, str]) -> str:
-    about = repr((name, sorted(lights.items()), [(key, tensors[key].shape) for key in sorted(tensors)]))
-    return _digest([about.encode(), *(_raw(tensors[key]) for key in sorted(tensors))])
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    digest = blake2b(digest_size=16)
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
-
-
-def _raw(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-
-
-def _bytes_of(value: Any) -> Iterable[bytes]:
-    """All that an autoencoder is made of: weights, statistics, sizes."""
-    if isinstance(value, nn.Module):
-        yield from _bytes_of(value.state_dict())
-    elif isinstance(value, Tensor):
-        yield _raw(value)
-    elif isinstance(value, Mapping):
-        for key in sorted(value):
-            yield str(key).encode()
-            yield from _bytes_of(value[key])
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _bytes_of(item)
-    elif hasattr(value, "__dict__"):  # an autoencoder inside another
-        yield from _bytes_of(vars(value))
-    else:
-        yield repr(value).encode()
