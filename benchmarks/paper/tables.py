@@ -79,8 +79,8 @@ def check(claim: Mapping[str, Any], experiment: Mapping[str, Any], rows: Mapping
     return Checked(claim["says"], measure, said, interval, verdict(interval, **bounds))
 
 
-def write_tables(runs: Runs, folder: Path) -> None:
-    """results.md and results.json of everything that is there."""
+def write_tables(runs: Runs, folder: Path) -> str:
+    """results.md and results.json of everything that is there; the former."""
     expected = tomllib.loads(EXPECTED.read_text())
     text, kept = [], {}
     for name in dict.fromkeys(trial.experiment for trial in runs.plan.trials):
@@ -93,8 +93,10 @@ def write_tables(runs: Runs, folder: Path) -> None:
         text += _inputs(runs) if name == "E4" else []
         kept[name] = {"claims": [asdict(one) for one in checked], "arms": {arm: _summary(r) for arm, r in rows.items()}}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.md").write_text("\n".join([*_head(runs), *text]))
+    whole = "\n".join([*_head(runs), *text])
+    (folder / "results.md").write_text(whole)
     (folder / "results.json").write_text(json.dumps(kept, indent=1))
+    return whole
 
 
 def _head(runs: Runs) -> list[str]:

@@ -36,7 +36,7 @@ class Scale:
         light_counts: Of E2; its take holds more lights than the largest.
         speeds_px: Of E4, px a frame at a height of 1080.
         subjects: Whom E1 and E6 train on.
-        far_lights: Lights at infinity; None: 331 LEDs.
+        far_lights: Lights at infinity.
         film, picture: Height and width of the recorded and of the dataset's pictures, px.
         steps, batch, seeds: Of every training.
         tests: Samples scored of each split and subject.
@@ -51,7 +51,7 @@ class Scale:
     light_counts: tuple[int, ...]
     speeds_px: tuple[int, ...]
     subjects: tuple[str, ...]
-    far_lights: int | None
+    far_lights: int
     film: tuple[int, int]
     picture: tuple[int, int]
     steps: int
@@ -92,11 +92,11 @@ FULL = Scale(
     light_counts=(4, 16, 64, 256),
     speeds_px=(0, 2, 4, 8, 12),
     subjects=("s2", "s3"),
-    far_lights=None,
-    film=(640, 360),
+    far_lights=128,
+    film=(400, 224),
     picture=(128, 224),
-    steps=2000,
-    batch=8,
+    steps=500,
+    batch=4,
     seeds=5,
     tests=48,
 )
@@ -191,7 +191,9 @@ class Stage:
         costs = self.costs()
         costs[what] = {"cpu_s": round(time.process_time() - cpu, 1), "wall_s": round(time.monotonic() - wall, 1)}
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "costs.json").write_text(json.dumps(costs, indent=1))
+        partial = self.folder / "costs.json.partial"
+        partial.write_text(json.dumps(costs, indent=1))
+        partial.rename(self.folder / "costs.json")
 
     def costs(self) -> dict[str, dict[str, float]]:
         """CPU and wall seconds of what was done so far."""
