@@ -104,7 +104,6 @@ def parse_camera_setup(assignments: Sequence[str], face_cameras: int | None = No
     Raises:
         UsageError: Not of that form, an unknown name (with the nearest, or the choices), or a value that cannot be.
     """
-    from litdome.config import nearest
 
     values: dict[str, Any] = {}
     for text in assignments:
@@ -113,7 +112,7 @@ def parse_camera_setup(assignments: Sequence[str], face_cameras: int | None = No
             raise UsageError(f"--camera {text}: expected NAME=VALUE", hint="--camera shutter_ms=8")
         if name not in CAMERA_SETTINGS:
             said = f"no camera setting {name!r} among {', '.join(CAMERA_SETTINGS)}"
-            raise UsageError(said, hint=nearest(name, CAMERA_SETTINGS))
+            raise UsageError(said, hint="litdome synth --help")
         try:
             values[name] = int(value) if name == "bits" else float(value)
         except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from litdome.errors import UsageError
 
@@ -61,11 +62,10 @@ def draw_faults(names: Sequence[str], cameras: Sequence[str], frames: int) -> tu
         UsageError: An unknown name (with the nearest), faults that contradict or hide each other, or a take too short
             or with too few cameras to show them.
     """
-    from litdome.config import nearest
-
     for name in names:
         if name not in FAULTS:
-            raise UsageError(f"no fault {name!r} among {', '.join(FAULTS)}", hint=nearest(name, FAULTS))
+            meant = get_close_matches(name, FAULTS, 1, 0.0)[0]
+            raise UsageError(f"no fault {name!r} among {', '.join(FAULTS)}", hint=f"--fault {meant}")
     for first, second in CONTRADICTIONS:
         if first in names and second in names:
             raise UsageError(f"{first} and {second} contradict each other", hint="choose one of them")
