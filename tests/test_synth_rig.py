@@ -117,6 +117,7 @@ def test_takes_that_cannot_be_are_refused(tmp_path, change: dict[str, object], m
         ),
         (CameraSetup(), 0, {}, "cameras = 0, at least 1"),
         (CameraSetup(), 2, {"width": 91}, "width 91 px: must be even"),
+        (CameraSetup(), 2, {"width": 100_000}, "width 100000 px: must be even, at least 16, at most 8192"),
         (CameraSetup(), 2, {"height": 8}, "height 8 px: must be even, at least 16"),
     ],
 )

@@ -18,6 +18,7 @@ FACE_CLOSER = 0.75  # than the ring, so that a small dome holds them too
 FACE_SPAN_DEG = 70.0  # from the face camera on one side to that on the other
 CLEARANCE_M = 0.4  # between a camera and a person's joints: skin and the loosest clothes lie within
 SMALLEST_PX = 16
+LARGEST_PX = 8192
 
 
 def make_rig(
@@ -41,13 +42,14 @@ def make_rig(
         ring: How they stand.
 
     Raises:
-        UsageError: No cameras, a picture of odd or tiny size.
+        UsageError: No cameras, a picture of odd, tiny or huge size.
     """
     if count < 1:
         raise UsageError(f"cameras = {count}, at least 1 is needed", hint="--cameras 6")
     for name, value in (("width", width), ("height", height)):
-        if value % 2 or value < SMALLEST_PX:
-            raise UsageError(f"{name} {value} px: must be even, at least {SMALLEST_PX}", hint=f"--{name} 360")
+        if value % 2 or not SMALLEST_PX <= value <= LARGEST_PX:
+            said = f"{name} {value} px: must be even, at least {SMALLEST_PX}, at most {LARGEST_PX}"
+            raise UsageError(said, hint=f"--{name} 360")
     distance_m = ring.distance_m if radius_m is None else radius_m
     rng = np.random.default_rng([seed, 1])
     cameras = []
