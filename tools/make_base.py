@@ -112,8 +112,8 @@ POOLS = {"small": SMALL, "clips": CLIPS, "middle": MIDDLE, "demo": DEMO, "large"
 MOSTLY_SMALL = {"small": 0.9, "clips": 0.1}
 PHASES = (
     Phase(1000, 1e-3, 0.4, 0.5, {"small": 1.0}),  # a copy becomes a shaded picture, mostly with normals given
-    Phase(2000, 1e-3, 0.7, 0.5, MOSTLY_SMALL),  # mostly without: shapes are learned from flat-lit pictures
-    Phase(1300, 1e-3, 0.8, 0.5, {"small": 0.4, "clips": 0.1, "middle": 0.25, "demo": 0.2, "large": 0.05}),
+    Phase(1750, 1e-3, 0.7, 0.5, MOSTLY_SMALL),  # mostly without: shapes are learned from flat-lit pictures
+    Phase(1550, 1e-3, 0.8, 0.5, {"small": 0.2, "clips": 0.1, "middle": 0.35, "demo": 0.3, "large": 0.05}),
 )
 STEPS = sum(phase.steps for phase in PHASES)
 

@@ -22,8 +22,8 @@ class NoiseConfig(_Table):
     """
 
     sigma_max: float = Field(20.0, gt=0, description="Noise level that sampling starts from.")
-    ln_sigma_mean: float = Field(3.0, description="Mean of the natural logarithm of the noise level in training.")
-    ln_sigma_std: float = Field(0.5, gt=0, description="Its standard deviation.")
+    ln_sigma_mean: float = Field(2.5, description="Mean of the natural logarithm of the noise level in training.")
+    ln_sigma_std: float = Field(1.2, gt=0, description="Its standard deviation.")
 
 
 class SamplingConfig(_Table):
