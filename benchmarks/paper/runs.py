@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,9 +43,9 @@ class Runs:
     base: str
     ic_light: Path | None = None
 
-    @cached_property
+    @property
     def base_mark(self) -> str:
-        """The beginning of the base's sha256; runs from another base are others."""
+        """The beginning of the base's sha256, read every time: runs from another base are others."""
         return sha256_of(find_base(self.base) / TENSORS)[:8]
 
     @lru_cache(maxsize=4)  # noqa: B019
