@@ -112,12 +112,12 @@ def test_light_from_the_wrong_side_costs_a_decibel(under_a_lamp: list[Sample]) -
 
 def test_turning_the_light_changes_the_picture_the_right_way() -> None:
     relight, found = renderer(), []
-    for seed in UNSEEN[:5]:
+    for seed in UNSEEN[:8]:
         right, left = (scene(seed, lambda pose, side=side: side_lamp(pose, side)) for side in (1, -1))  # type: ignore[misc]
         made = relight.render(right, seed=0).rgb - relight.render(left, seed=0).rgb
         inside = right["mask"].expand(1, 3, -1, -1) > 0
         found.append(float(torch.corrcoef(torch.stack([made[inside], (right["relit"] - left["relit"])[inside]]))[0, 1]))
-    assert np.mean(found) > 0.4, found
+    assert np.mean(found) > 0.3 and min(found) > 0.1, found  # one that ignores directions gives 0
 
 
 def test_more_light_is_brighter(under_hdris: list[Sample]) -> None:
