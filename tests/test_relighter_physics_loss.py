@@ -83,7 +83,7 @@ def test_an_exact_renderer_has_no_loss_whatever_the_lights(frames: int) -> None:
 def test_automatic_exposure_and_a_constant_have_one() -> None:
     """Negative controls: half the exponent, and light that comes from nowhere."""
     for renderer in (Ball(power=0.5), Ball(offset=0.1)):
-        assert float(loss().errors(renderer, batch(), generators()).min()) > 0.05
+        assert float(loss().errors(renderer, batch(), generators()).detach().min()) > 0.05
 
 
 def test_steps_on_the_loss_make_a_renderer_linear() -> None:
@@ -156,6 +156,16 @@ def test_clipped_pictures_say_nothing_and_errors_are_those_of_evaluate() -> None
     assert float(ours) == pytest.approx(theirs, rel=1e-4) and theirs == pytest.approx(0.1, rel=1e-3)
     white = torch.ones(1, 3, 1, *SIZE)
     assert float(relative_error([white], [white * 0.2], one)) == 0
+
+
+def test_darker_pictures_are_no_way_out() -> None:
+    """A gain on all pictures, made or compared with, changes nothing, and no step would take it."""
+    made, other = (torch.rand(1, 3, 1, *SIZE, generator=torch.Generator().manual_seed(n)) * 0.6 for n in range(2))
+    gain = torch.ones((), requires_grad=True)
+    shown = [to_display(linear_light(each) * gain) for each in (made, other)]
+    error = relative_error(shown[:1], shown[1:], torch.ones(1, 1, 1, 1, 1))
+    error.sum().backward()
+    assert float(error.detach()) > 0.1 and gain.grad is not None and abs(float(gain.grad)) < 1e-5
 
 
 def test_a_light_knows_where_it_is() -> None:

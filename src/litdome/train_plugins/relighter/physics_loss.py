@@ -162,7 +162,8 @@ def relative_error(
     a, b = (torch.stack([linear_light(shown) for shown in each]).sum(dim=0).flatten(1) for each in (tested, summed))
     scaled = b if gain is None else b * gain[:, None]
     total = counted.sum(dim=1).clamp_min(1)
-    mean = (scaled.detach() * counted).sum(dim=1) / total
+    # the mean keeps its gradient: divided by a constant, the error would fall as pictures get darker
+    mean = (scaled * counted).sum(dim=1) / total
     return ((a - scaled).abs() * counted).sum(dim=1) / total / mean.clamp_min(DARKEST)
 
 
