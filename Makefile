@@ -19,7 +19,7 @@ check: $(STAMP)  ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-base: $(STAMP)  ## train the embedded tiny base again (hours; resumes)
+base: $(STAMP)  ## train the embedded tiny base again (half an hour; resumes)
 	$(BIN)/python tools/make_base.py --out build/base
 
 # The stamp is written last, so an interrupted installation starts again.

@@ -4,7 +4,7 @@
     python tools/make_base.py --out FOLDER --evaluate        numbers and a picture on scenes never trained on
     python tools/make_base.py --out FOLDER --export BASE     the averaged weights as a base folder
 
-Scenes are traced once and kept in FOLDER/scenes (3 GB). Expect an hour on one core.
+Scenes are traced once and kept in FOLDER/scenes (5 GB). Expect half an hour on one core.
 """
 
 from __future__ import annotations
