@@ -18,7 +18,8 @@ class NoiseConfig(_Table):
     """Noise levels in training and where the sampler starts: what the sampler starts from must be trained.
 
     Light and colour are decided at high noise, where one step does everything; the tiny base, sampled in one step, is
-    trained around it. For many steps, as with the 7B model, train wider and start higher: 80, 0 and 1 are the original's.
+    trained around it. For many steps, as with the 7B model, train wider and start higher: 80, 0 and 1 are the
+    original's.
     """
 
     sigma_max: float = Field(20.0, gt=0, description="Noise level that sampling starts from.")
