@@ -49,7 +49,8 @@ def experiment_sheet(runs: Runs, experiment: str) -> Picture | None:
     place = next(((trial.data, trial.person) for trial in trials if not isinstance(trial.method, str)), None)
     for trial in trials:
         file = runs.stage.folder / "pictures" / f"{trial.key}.png"
-        if (trial.data, trial.person) != place or not file.exists() or trial.arms[0] in seen:
+        driven = "driven at" in trial.arms[0]  # shown once, as it is used
+        if (trial.data, trial.person) != place or driven or not file.exists() or trial.arms[0] in seen:
             continue
         seen.add(trial.arms[0])
         drives, made, truth = np.split(np.asarray(cv2.imread(str(file)), np.uint8)[..., ::-1], 3, axis=1)
