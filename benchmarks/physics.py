@@ -1,6 +1,6 @@
 """The laws of light: how far base, LoRA and LoRA with a physics loss keep them, and whether pictures follow a light.
 
-    .venv/bin/python benchmarks/physics.py [--steps 300] [--seeds 1] [--weight 0.5] [--every 3] [--out DIR]
+    .venv/bin/python benchmarks/physics.py [--steps 300] [--seeds 1] [--weights 0.5 1.5] [--every 2] [--out DIR]
     .venv/bin/python benchmarks/physics.py --steps 20 --seeds 1        the small form
 
 A simulated person stands still before cameras, each view traced once and lit by any map, so that pairs are perfectly
@@ -219,8 +219,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--weight", type=float, default=0.5, help="of both laws in the loss")
-    parser.add_argument("--every", type=int, default=3, help="steps from one with the laws to the next")
+    parser.add_argument("--weights", type=float, nargs=2, default=[0.5, 1.5], help="of superposition and gain")
+    parser.add_argument("--every", type=int, default=2, help="steps from one with the laws to the next")
     parser.add_argument("--out", type=Path, help="folder for pictures of one stand under a single light, by method")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -234,7 +234,7 @@ def main() -> None:
     for name, mirrored in (("truth", False), ("truth, light mirrored", True)):
         rows = [laws(s, Truth(s, mirrored), lights, {}) for s in tested]
         print(line(name, {key: [row[key] for row in rows] for key in rows[0]}), flush=True)
-    asked = {"superposition": given.weight, "gain": given.weight, "every": given.every}
+    asked = {"superposition": given.weights[0], "gain": given.weights[1], "every": given.every}
     arms: dict[str, Mapping[str, float]] = {"LoRA": {}, "LoRA, physics": asked}
     methods: dict[str, Renderer] = {"base": base()}
     print(line("base", measure(methods["base"], tested, lights)), flush=True)
