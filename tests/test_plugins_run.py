@@ -52,6 +52,15 @@ def test_a_checkpoint_counts_only_when_it_is_whole(tmp_path: Path) -> None:
     assert [path.name for path in found.parent.iterdir()] == ["step-000100"]
 
 
+def test_the_latest_checkpoint_is_that_of_the_highest_step(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    for step in (1_000_000, 999_999):
+        with run.checkpoint(step):
+            pass
+    found = run.latest_checkpoint()
+    assert found is not None and found.name == "step-1000000"
+
+
 def test_steps_done_twice_are_reported_once(tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     run = new_run(tmp_path / "run")

@@ -153,6 +153,9 @@ def test_an_adapter_that_changes_nothing_is_refused(tmp_path: Path, base: Path) 
     save_file({k: v * (0 if "lora_B" in k else 1) for k, v in load_file(file).items()}, file, about)
     with pytest.raises(PluginError, match="changes nothing"):
         RelighterTrainer().load(run, "cpu")
+    file.unlink()  # what trained last is not what was averaged
+    with pytest.raises(StoreError, match=r"average/pytorch_lora_weights\.safetensors: missing"):
+        RelighterTrainer().load(run, "cpu")
 
 
 def test_a_loss_that_is_not_finite_stops_with_exit_8(tmp_path: Path) -> None:

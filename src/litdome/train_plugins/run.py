@@ -55,6 +55,11 @@ class RunRecord:
     schema: int = RUN_SCHEMA
 
 
+def checkpoints_of(run: Path) -> list[Path]:
+    """A run's whole checkpoints in the order of their steps."""
+    return sorted((run / "checkpoints").glob("step-*"), key=lambda folder: int(folder.name.removeprefix("step-")))
+
+
 @dataclass
 class RunFolder:
     """A run on disk; use it as a context manager to turn the first Ctrl-C into `should_stop`.
@@ -154,7 +159,7 @@ class RunFolder:
 
     def latest_checkpoint(self) -> Path | None:
         """The newest whole checkpoint's folder, or None."""
-        found = sorted((self.path / "checkpoints").glob("step-*"))
+        found = checkpoints_of(self.path)
         return found[-1] if found else None
 
     @contextmanager

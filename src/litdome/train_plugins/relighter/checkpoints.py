@@ -29,6 +29,7 @@ from litdome.train_plugins.relighter.model import (
 from litdome.train_plugins.relighter.network import RelighterNetwork
 from litdome.train_plugins.relighter.optimizers import optimizer_tensors, restore_optimizers
 from litdome.train_plugins.relighter.parallel import Processes, like, read_shares_anew, whole
+from litdome.train_plugins.run import checkpoints_of
 
 OPTIMIZER_FILE, STATE_FILE = "optimizer.safetensors", "state.json"
 CHOOSING = ("held_back/psnr", "validation/psnr")  # scores on training data; test splits choose nothing
@@ -139,6 +140,6 @@ def choosing_score(scores: Mapping[str, float]) -> float | None:
 
 
 def _remove_old(run: Path, keep: int, best_step: int | None) -> None:
-    for folder in sorted((run / "checkpoints").glob("step-*"))[:-keep]:
+    for folder in checkpoints_of(run)[:-keep]:
         if folder.name != f"step-{best_step or 0:06d}":
             shutil.rmtree(folder)

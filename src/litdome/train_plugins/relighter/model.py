@@ -73,14 +73,14 @@ def read_weights(
     """A checkpoint's weights that train, by their names in a network from `open_trainable`.
 
     Args:
-        average: Prefer the averaged weights.
+        average: The averaged weights in their place.
 
     Raises:
         StoreError: The file is missing or does not fit.
     """
     name = Path(ADAPTER_FILE if config.mode == "lora" else FULL_FILE)
     averaged = Path(AVERAGE_FOLDER) / ADAPTER_FILE if config.mode == "lora" else Path(AVERAGE_FILE)
-    if average and (folder / averaged).exists():
+    if average:
         name = averaged
     try:
         state: dict[str, Tensor] = load_file(folder / name)
