@@ -53,7 +53,7 @@ def _choices(title: str, texts: Mapping[str, str]) -> str:
 )
 @click.option("--pairs", type=int, show_default="24, or every LED once", help="Flat/relit pairs, or LEDs lit alone.")
 @click.option("--subject", default="s1", show_default=True, help="Who is filmed (see below).")
-@click.option("--actions", type=click.Path(path_type=Path), help="actions.csv: what is done when; else drawn from 8 s on.")
+@click.option("--actions", type=click.Path(path_type=Path), help="actions.csv; takes of 8 s and more draw their own.")
 @click.option("--speed-px", type=float, help="Mean movement in the picture, px a frame at a height of 1080.")
 @click.option(
     "--interleave", type=int, show_default="1; olat: 20", help="Relit frames from one flat frame to the next."
