@@ -88,6 +88,14 @@ def test_a_term_may_name_its_split() -> None:
     assert found.outcome == "holds"
 
 
+def test_while_runs_are_missing_arms_are_compared_on_what_all_were_shown() -> None:
+    claim = {"says": "a equals b", "terms": {"a": 1, "b": -1}, "within": 0.3}
+    hard = [(seed, {**row, "person": "s3"}) for seed, row in rows(10, 0.0)]
+    found = check(claim, {"split": NOVEL}, {"a": [*rows(20, 0.0), *hard], "b": rows(20, 0.0, seeds=2)})
+    assert found.interval is not None and found.interval.value == pytest.approx(0)
+    assert (found.outcome, found.interval.seeds) == ("holds", 2)
+
+
 class Columns:
     """As much of a view as choosing samples needs."""
 

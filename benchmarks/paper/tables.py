@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +68,23 @@ def check(claim: Mapping[str, Any], experiment: Mapping[str, Any], rows: Mapping
     """One claim against the rows of its experiment."""
     measure = str(claim.get("measure", experiment.get("measure", "psnr")))
     bounds = {key: float(claim[key]) for key in ("above", "below", "within") if key in claim}
-    said, terms = ", ".join(f"{key} {value:g}" for key, value in bounds.items()), []
-    for name, factor in claim["terms"].items():
-        arm, _, split = name.partition(" @ ")
-        term = cell(rows.get(arm, ()), measure, split or experiment["split"])
+    said = ", ".join(f"{key} {value:g}" for key, value in bounds.items())
+    parts = {name: name.partition(" @ ") for name in claim["terms"]}
+    shown = [{_whose(pair) for pair in rows.get(arm, ())} for arm, _, _ in parts.values()]
+    common = set.intersection(*shown)  # while runs are missing: what all arms were shown
+    terms = []
+    for name, (arm, _, split) in parts.items():
+        own = [pair for pair in rows.get(arm, ()) if _whose(pair) in common]
+        term = cell(own, measure, split or experiment["split"])
         if term is None:
             return Checked(claim["says"], measure, said, None, "not run")
-        terms.append(Term(factor, term.values, term.clusters, term.seeds))
+        terms.append(replace(term, factor=claim["terms"][name]))
     interval = bootstrap_sum(terms)
     return Checked(claim["says"], measure, said, interval, verdict(interval, **bounds))
+
+
+def _whose(pair: Seeded) -> tuple[int, float | str]:
+    return pair[0], pair[1]["person"]
 
 
 def write_tables(runs: Runs, folder: Path) -> str:
