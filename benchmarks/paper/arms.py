@@ -101,7 +101,7 @@ def plan(
         name: tuple(Take(person, scale.pairs, scale.hdris) for person in people)
         for name, people in (("people", PEOPLE), ("two", scale.subjects))
     }
-    lights = 2 * max(scale.light_counts)
+    lights = 5 * max(scale.light_counts) // 2  # some are held out, some are lost to guard gaps
     takes["lights"] = (Take("s2", 2 * lights, lights),)
     takes["clips"] = (Take("s3", scale.pairs, max(scale.pairs // 8, 5)),)
     takes |= {f"{speed}px": (Take("s3", scale.pairs, scale.hdris, speed),) for speed in scale.speeds_px}
