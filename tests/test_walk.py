@@ -172,11 +172,11 @@ def test_train_relight_evaluate_and_report(take: Path, data: DatasetView, capsys
     assert run(["-q", "train", "relighter", str(data.path), "--out", str(out), "--device", "cpu", *settings]) == 0
     hdri = next((take / "take" / "hdris").iterdir())
     relit = ["-q", "relight", str(out), "--hdri", str(hdri), "-o", str(take / "relit.mp4")]
-    assert run([*relit, "--rotate", "90", "--side-by-side"]) == 0
+    assert run([*relit, "--rotate", "0:90"]) == 0
     frames = list(iter_source(take / "relit.mp4"))
     held_out = next(name for name in data.splits if "camera" in name)
     camera = _ids(data.split(held_out), 0)[0]
-    assert len(frames) == len(data.where(camera=camera)) == 12 and frames[0].size == (192, 48)
+    assert len(frames) == len(data.where(camera=camera)) == 12 and frames[0].size == (96, 48)
     assert run([*relit[:-1], str(take / "x.mp4"), "--clip", "c77"]) == 2 and not (take / "x.mp4").exists()
     assert run(relit) == 2  # the output exists
     capsys.readouterr()

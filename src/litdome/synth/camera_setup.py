@@ -102,7 +102,7 @@ def parse_camera_setup(assignments: Sequence[str], face_cameras: int | None = No
     """The setup from ``NAME=VALUE`` texts.
 
     Raises:
-        UsageError: Not of that form, an unknown name (with the nearest, or the choices), or a value that cannot be.
+        UsageError: Not of that form, an unknown name (the known ones are named), or a value that cannot be.
     """
 
     values: dict[str, Any] = {}
