@@ -30,6 +30,7 @@ from paper.takes import FULL, SMALL, Stage
 
 
 def main() -> None:
+    """Make what is missing, then the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, default=EXPERIMENTS)
     parser.add_argument("--out", type=Path, default=Path("paper-tables"))

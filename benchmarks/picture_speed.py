@@ -39,6 +39,7 @@ def flow_px(truth: RecordingTruth) -> np.ndarray:
 
 
 def main() -> None:
+    """Print asked and exact speeds, and what a frame costs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=24)
     parser.add_argument("--subjects", default="s1,s4")

@@ -53,6 +53,7 @@ def measure_scenes(count: int) -> None:
 
 
 def main() -> None:
+    """Print what each take costs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--cameras", type=int, default=13)

@@ -18,6 +18,7 @@ from paper.scoring import fitted_gain, like_rendering, one_light_starts, with_li
 from paper.sheets import BEGIN, END, update_page
 from paper.tables import EXPECTED, MEASURES, check
 from paper.takes import FULL, NOVEL, SEEN, SMALL, Stage
+from pydantic import ValidationError
 
 from litdome.color import linear_from_srgb, srgb_from_linear
 from litdome.lighting import environment_maps
@@ -43,9 +44,12 @@ def test_every_claim_is_about_arms_of_the_full_scale() -> None:
 
 @pytest.mark.parametrize("scale", [SMALL, FULL])
 def test_every_training_has_settings_that_the_relighter_takes(scale) -> None:
-    for trial in plan(scale, EXPERIMENTS, still_base="some").trials:
-        if isinstance(trial.method, Training):
-            RelighterConfig.model_validate(dict(trial.method.settings))
+    trained = [t.method for t in plan(scale, EXPERIMENTS, still_base="some").trials if isinstance(t.method, Training)]
+    for method in trained:
+        assert RelighterConfig.model_validate(dict(method.settings)).model_fields_set == set(method.settings)
+    assert len(trained) > 20
+    with pytest.raises(ValidationError, match="no_such_setting"):
+        RelighterConfig.model_validate({**trained[0].settings, "no_such_setting": 1})
 
 
 def test_a_training_that_is_shown_twice_is_made_once() -> None:

@@ -94,7 +94,7 @@ def test_steps_on_the_loss_make_a_renderer_linear() -> None:
         optimizer.zero_grad()
         taken.weighed(taken.errors(renderer, batch(), generators(step))).sum().backward()
         optimizer.step()
-    assert float(renderer.power) == pytest.approx(1, abs=0.05) and float(renderer.offset) == pytest.approx(0, abs=0.01)
+    assert renderer.power.item() == pytest.approx(1, abs=0.05) and renderer.offset.item() == pytest.approx(0, abs=0.01)
 
 
 def test_only_what_is_asked_for_counts_and_only_when_it_is_due() -> None:
@@ -125,7 +125,7 @@ def test_places_without_weight_do_not_count() -> None:
             return torch.cat([right[..., :4], wrong[..., 4:]], dim=-1)
 
     weight = torch.ones(2, 1, 1, SIZE[0] // 4, SIZE[1] // 4)
-    assert float(loss().errors(HalfWrong(), batch(weight=weight), generators()).min()) > 0.02
+    assert float(loss().errors(HalfWrong(), batch(weight=weight), generators()).min().detach()) > 0.02
     weight[..., 4:] = 0
     assert float(loss().errors(HalfWrong(), batch(weight=weight), generators()).max()) < 2e-4
 
